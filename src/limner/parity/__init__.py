@@ -1,0 +1,13 @@
+"""Is it the published system? Our networks, filled with known numbers, against what the published ones returned.
+
+A record says how a published network was built, what its state dict holds, what went in and what came out.
+`python -m limner.parity RECORD.json ...` builds ours by the record's options, takes the published state, filled by
+`fill.py`, through the key map that also opens the published checkpoints, and compares every recorded number.
+
+A system's module here has a table `NETWORKS`, from the record's `network` to a `Network`.
+"""
+
+SYSTEMS = {
+    "dalle-mini": "limner.parity.dalle_mini",
+    "latent-diffusion": "limner.parity.latent_diffusion",
+}

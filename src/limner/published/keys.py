@@ -1,0 +1,46 @@
+"""Putting somebody's tensors into our modules: every one of theirs used, every one of ours filled, or an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor, nn
+
+from limner.errors import BadCheckpoint
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The entries whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str], where: str) -> dict[str, Tensor]:
+    """`tensors` under our names. `names` maps every published name to ours; a name it lacks, or two names that become
+    one, is a BadCheckpoint that starts with `where` (the file)."""
+    unknown = tensors.keys() - names.keys()
+    if unknown:
+        raise BadCheckpoint(f"{where}: entries that this kind of checkpoint doesn't have: {_some(unknown)}")
+    ours = {names[name]: value for name, value in tensors.items()}
+    if len(ours) != len(tensors):
+        raise BadCheckpoint(f"{where}: some entries appear twice under different names")
+    return ours
+
+
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Load `tensors` into `module` strictly: the same names and shapes on both sides, or a BadCheckpoint."""
+    state = module.state_dict()
+    missing, unknown = state.keys() - tensors.keys(), tensors.keys() - state.keys()
+    if missing:
+        raise BadCheckpoint(f"{where}: incomplete, it lacks {_some(missing)}")
+    if unknown:
+        raise BadCheckpoint(f"{where}: entries that have no place in the model: {_some(unknown)}")
+    for name, value in tensors.items():
+        if value.shape != state[name].shape:
+            shapes = f"{list(value.shape)}, but the model's is {list(state[name].shape)}"
+            raise BadCheckpoint(f"{where}: {name} has shape {shapes}")
+    module.load_state_dict(dict(tensors))
+
+
+def _some(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    return ", ".join(ordered[:3]) + (f" and {len(ordered) - 3} more" if len(ordered) > 3 else "")
