@@ -1,0 +1,234 @@
+"""DALL-E mini's published weights: four layouts, each a table of names, read with no key left over.
+
+| layout | repository | files | licence |
+|---|---|---|---|
+| Flax transformer | borisdayma/dalle-mini; weights mini-1, mega-1-fp16 | `flax_model.msgpack`, `config.json` | Apache-2.0 |
+| PyTorch port | kuprel/min-dalle | `encoder.pt`, `decoder.pt`, `detoker.pt` | MIT |
+| VQGAN | CompVis/taming-transformers | a Lightning checkpoint's `state_dict` | MIT |
+| Flax VQGAN | patil-suraj/vqgan-jax | `flax_model.msgpack`, `config.json` | Apache-2.0 |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from limner.errors import BadCheckpoint
+from limner.systems.text.dalle_mini import DalleMini
+from limner.systems.text.vqgan import VQGAN
+
+Rules = tuple[tuple[str, str], ...]
+"""Regular expression -> replacement, applied to a published name one after the other."""
+
+ATTENTION: Rules = ((r"\bq_proj\b", "query"), (r"\bk_proj\b", "key"), (r"\bv_proj\b", "value"), (r"\bout_proj\b", "out"))
+
+EMBEDDING: Rules = (
+    (r"\bembed_tokens\b", "tokens"),
+    (r"\bembed_positions\b", "positions"),
+    (r"\blayernorm_embedding\b", "norm_in"),
+    (r"\bfinal_ln\b", "norm_out"),
+)
+
+TRANSFORMER_FLAX: Rules = (
+    (r"^model\.", ""),
+    (r"^lm_head\b", "decoder.head"),
+    (r"\blayers\.FlaxBart(?:En|De)coderLayers\b", "layers"),
+    (r"\bFlaxBartAttention_0\b", "attention"),
+    (r"\bFlaxBartAttention_1\b", "text_attention"),
+    (r"\bGLU_0\.LayerNorm_0\b", "glu.norm_in"),
+    (r"\bGLU_0\.LayerNorm_1\b", "glu.norm_out"),
+    (r"\bGLU_0\.Dense_0\b", "glu.gate"),
+    (r"\bGLU_0\.Dense_1\b", "glu.value"),
+    (r"\bGLU_0\.Dense_2\b", "glu.out"),
+    (r"\bLayerNorm_0\b", "norm_in"),
+    (r"\bLayerNorm_1\b", "norm_out"),
+    (r"\bLayerNorm_2\b", "text_norm_in"),
+    (r"\bLayerNorm_3\b", "text_norm_out"),
+    *EMBEDDING,
+    *ATTENTION,
+)
+
+TRANSFORMER_PORT: Rules = (  # of encoder.pt and of decoder.pt
+    (r"^lm_head\b", "head"),
+    (r"\bglu\.ln0\b", "glu.norm_in"),
+    (r"\bglu\.ln1\b", "glu.norm_out"),
+    (r"\bglu\.fc0\b", "glu.gate"),
+    (r"\bglu\.fc1\b", "glu.value"),
+    (r"\bglu\.fc2\b", "glu.out"),
+    (r"\bpre_self_attn_layer_norm\b", "norm_in"),
+    (r"\bself_attn_layer_norm\b", "norm_out"),
+    (r"\bpre_encoder_attn_layer_norm\b", "text_norm_in"),
+    (r"\bencoder_attn_layer_norm\b", "text_norm_out"),
+    (r"\bself_attn\b", "attention"),
+    (r"\bencoder_attn\b", "text_attention"),
+    *EMBEDDING,
+    *ATTENTION,
+)
+
+VQGAN_TAMING: Rules = (
+    (r"^loss\.discriminator\.main\b", "discriminator"),
+    (r"^quantize\.embedding\b", "codes"),
+    (r"^embedding\b", "codes"),  # detoker.pt
+    (r"^quant_conv\b", "to_code"),
+    (r"^post_quant_conv\b", "from_code"),
+    (r"\bconv_in\b", "stem"),
+    (r"\bnorm_out\b", "norm"),
+    (r"\bconv_out\b", "head"),
+    (r"\b(?:down|up)[._](\d+)\b", r"levels.\1"),
+    (r"\bmid\.block_1\b", "middle.0"),
+    (r"\bmid\.attn_1\b", "middle.1"),
+    (r"\bmid\.block_2\b", "middle.2"),
+    (r"\bblock[._](\d+)\b", r"blocks.\1"),
+    (r"\battn[._](\d+)\b", r"attention.\1"),
+    (r"\b(?:down|up)sample\b", "resize"),
+    (r"\bnin_shortcut\b", "shortcut"),
+    (r"\bq\.", "query."),
+    (r"\bk\.", "key."),
+    (r"\bv\.", "value."),
+    (r"\bproj_out\b", "out"),
+)
+"""vqgan-jax joins numbers with an underscore (up_4.block_0) and is otherwise the same."""
+
+LEFT_OVER = re.compile(r"^loss\.perceptual_loss\.")
+"""The one part of a published file that isn't the model: the fixed network of VQGAN's perceptual distance."""
+
+
+def rename(state: Mapping[str, Tensor], rules: Rules) -> dict[str, Tensor]:
+    """A published state dict under our names. Two keys that meet under one name are a `BadCheckpoint`."""
+    renamed: dict[str, Tensor] = {}
+    for key, value in state.items():
+        if LEFT_OVER.match(key):
+            continue
+        name = key
+        for pattern, replacement in rules:
+            name = re.sub(pattern, replacement, name)
+        if name in renamed:
+            raise BadCheckpoint(f"{key}: a second entry for {name}. The file isn't in the published layout.")
+        renamed[name] = value
+    return renamed
+
+
+def from_flax(tree: Mapping[str, Any]) -> dict[str, Tensor]:
+    """A Flax parameter tree, or its names joined by dots, in PyTorch's layout: kernels with the output first,
+    stacked layers apart, `weight` for scales and embeddings."""
+    state: dict[str, Tensor] = {}
+    for key, value in leaves(tree):
+        stem, _, last = key.rpartition(".")
+        stack, _, rest = stem.partition("Layers.")
+        parts = {f"{stack}Layers.{i}.{rest}": part for i, part in enumerate(value)} if rest else {stem: value}
+        for name, part in parts.items():
+            if last == "kernel":  # (in, out) or (kh, kw, in, out)
+                part = part.movedim((-1, -2), (0, 1)).contiguous()
+            state[f"{name}.{'bias' if last == 'bias' else 'weight'}"] = part
+    return state
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def load(module: nn.Module, state: Mapping[str, Tensor], *, untouched: tuple[str, ...] = ()) -> None:
+    """Every entry of `state` goes into `module`, and every entry of `module` that doesn't begin with one of
+    `untouched` is set; anything else is a `BadCheckpoint` that names the entries."""
+    ours = module.state_dict()
+    unknown = sorted(state.keys() - ours.keys())
+    missing = sorted(key for key in ours.keys() - state.keys() if not key.startswith(untouched or ("\0",)))
+    shapes = [f"{k} {tuple(state[k].shape)}, not {tuple(ours[k].shape)}" for k in state if k in ours
+              and state[k].shape != ours[k].shape]
+    for what, names in (("has unknown entries", unknown), ("lacks entries", missing), ("has other shapes", shapes)):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise BadCheckpoint(
+                f"{type(module).__name__}: the checkpoint {what}: {', '.join(names[:3])}{more}. "
+                "Check that the file and its configuration belong together."
+            )
+    module.load_state_dict(state, strict=False)
+
+
+# Published options -> our configurations
+
+
+def config_from_flax(options: Mapping[str, Any], grid: tuple[int, int] | None = None) -> DalleMini.Config:
+    """`config.json` of a dalle-mini checkpoint."""
+    heads = options["encoder_attention_heads"], options["decoder_attention_heads"]
+    glu = options["encoder_ffn_dim"], options["decoder_ffn_dim"]
+    expected = {"ln_positions": "normformer", "use_glu": True, "use_bias": False}
+    wrong = [f"{key} {options[key]!r}" for key, value in expected.items() if options.get(key, value) != value]
+    if wrong or len(set(heads)) > 1 or len(set(glu)) > 1:
+        raise BadCheckpoint(
+            f"config.json: a DALL-E mini with {', '.join(wrong) or f'heads {heads} and feed-forward widths {glu}'} was "
+            "never released, and limner can't build it. Use mini-1, mega-1 or a model trained with their options."
+        )
+    return DalleMini.Config(
+        text_vocabulary=options["encoder_vocab_size"],
+        image_vocabulary=options["image_vocab_size"],
+        width=options["d_model"],
+        encoder_layers=options["encoder_layers"],
+        decoder_layers=options["decoder_layers"],
+        heads=heads[0],
+        glu_width=glu[0],
+        text_length=options["max_text_length"],
+        grid=grid or square(options["image_length"]),
+        start_token=options.get("decoder_start_token_id"),
+    )
+
+
+def config_from_port(options: Mapping[str, Any]) -> DalleMini.Config:
+    """The arguments of min-dalle's networks, with the scales that the port's normalisations have in memory. Its files
+    lack them: read those with `norm_scales=False`."""
+    return DalleMini.Config(
+        norm_scales=True,
+        text_vocabulary=options["text_vocab_count"],
+        image_vocabulary=options["image_vocab_count"],
+        width=options["embed_count"],
+        encoder_layers=options["layer_count"],
+        decoder_layers=options["layer_count"],
+        heads=options["attention_head_count"],
+        glu_width=options["glu_embed_count"],
+        text_length=options["text_token_count"],
+        grid=square(options.get("image_token_count", 256)),
+    )
+
+
+def config_from_taming(options: Mapping[str, Any]) -> VQGAN.Config:
+    """`model.params` of a taming-transformers configuration, or the flat `config.json` of vqgan-jax."""
+    layers = options.get("ddconfig", options)
+    levels = range(len(layers["ch_mult"]))
+    return VQGAN.Config(
+        width=layers["ch"],
+        multipliers=tuple(layers["ch_mult"]),
+        blocks=layers["num_res_blocks"],
+        attention_levels=tuple(i for i in levels if layers["resolution"] // 2**i in layers["attn_resolutions"]),
+        channels=layers["z_channels"],
+        codebook=options["n_embed"],
+        code_width=options["embed_dim"],
+        beta=options.get("beta", 0.25),
+        legacy=options.get("legacy", True),
+    )
+
+
+def config_from_detokenizer(state: Mapping[str, Tensor], eps: float = 1e-5) -> VQGAN.Config:
+    """The configuration of min-dalle's `detoker.pt`, whose entries under our names are `state`."""
+    codebook, code_width = state["codes.weight"].shape
+    return VQGAN.Config(
+        codebook=codebook, code_width=code_width, norm_eps=eps, value_range=(0.0, 1.0), decoder_only=True
+    )
+
+
+def without_vqgan(config: DalleMini.Config) -> DalleMini.Config:
+    return replace(config, vqgan=None)
+
+
+def square(length: int) -> tuple[int, int]:
+    side = round(length**0.5)
+    if side * side != length:
+        raise BadCheckpoint(f"config.json: {length} image tokens are no square grid. Say which grid it is.")
+    return side, side
