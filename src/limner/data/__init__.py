@@ -1,0 +1,1 @@
+"""Kinds of data, their folder layouts, and decoding with limits."""

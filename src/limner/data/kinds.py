@@ -1,0 +1,74 @@
+"""The kinds of data that systems train on: each a frozen dataclass of tensors, one batch at a time.
+
+Pictures are float tensors (B, 3, H, W) in [-1, 1], RGB. Words stay strings; a system tokenises its own way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import torch
+
+B = TypeVar("B", bound="Batch")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What all kinds can do."""
+
+    def to(self: B, device: torch.device | str) -> B:
+        """The same batch with its tensors on a device."""
+        moved: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            moved[field.name] = value.to(device) if hasattr(value, "to") else value
+        return type(self)(**moved)
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))
+
+
+@dataclass(frozen=True)
+class Captioned(Batch):
+    """Pictures with one caption each."""
+
+    pictures: torch.Tensor  # (B, 3, H, W) in [-1, 1]
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Edits(Batch):
+    """A picture, an instruction in words, and the picture that obeys it."""
+
+    before: torch.Tensor  # (B, 3, H, W) in [-1, 1]
+    instructions: tuple[str, ...]
+    after: torch.Tensor  # (B, 3, H, W) in [-1, 1]
+    captions_before: tuple[str, ...]
+    captions_after: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Paired(Batch):
+    """A source picture and the target that belongs to it, pixel by pixel."""
+
+    source: torch.Tensor  # (B, 3, H, W) in [-1, 1]
+    target: torch.Tensor  # (B, 3, H, W) in [-1, 1]
+
+
+@dataclass(frozen=True)
+class Unpaired(Batch):
+    """Pictures of two domains that do not belong together."""
+
+    a: torch.Tensor  # (B, 3, H, W) in [-1, 1]
+    b: torch.Tensor  # (B, 3, H, W) in [-1, 1]
+
+
+@dataclass(frozen=True)
+class Labelled(Batch):
+    """Pictures with a class and an instance number for every pixel."""
+
+    pictures: torch.Tensor  # (B, 3, H, W) in [-1, 1]
+    classes: torch.Tensor  # (B, H, W) int64
+    instances: torch.Tensor  # (B, H, W) int64; 0 is the background
