@@ -1,0 +1,180 @@
+"""What every published system is made of: `System`, `Player`, the training game, and the abilities.
+
+A system writes its training as the paper writes its algorithm: `play` is a generator that yields a player's name
+and that player's named, already weighted losses. The trainer backpropagates their sum into the parameters that the
+player owns, steps it, and resumes the generator.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from limner.errors import BadInput, CannotDo
+from limner.rng import Rng
+
+Losses = Mapping[str, Tensor]
+"""Loss terms by the paper's names: scalars, already weighted."""
+
+Game = Generator[tuple[str, Losses], None, None]
+"""What `System.play` returns: it yields `(player, losses)` once for every optimiser step of a training step."""
+
+OptimiserMaker = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+
+def constant(step: int) -> float:
+    """A learning rate that stays as it is."""
+    return 1.0
+
+
+def warmup(steps: int) -> Callable[[int], float]:
+    """A factor that rises linearly from 1/steps to 1 over the first `steps` steps."""
+    return lambda step: min(1.0, (step + 1) / steps)
+
+
+def adam(rate: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> OptimiserMaker:
+    """Adam (Kingma and Ba, 2015)."""
+    return lambda parameters: torch.optim.Adam(parameters, lr=rate, betas=betas, eps=eps)
+
+
+def adamw(
+    rate: float, betas: tuple[float, float] = (0.9, 0.999), decay: float = 0.01, eps: float = 1e-8
+) -> OptimiserMaker:
+    """AdamW (Loshchilov and Hutter, 2019)."""
+    return lambda parameters: torch.optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=decay, eps=eps)
+
+
+@dataclass(frozen=True)
+class Player:
+    """One side of a training game.
+
+    modules: the modules (or single parameters) that this player's losses may change
+    optimiser: makes the optimiser from their parameters
+    rate: factor on the optimiser's learning rate, as a function of the step (from 0)
+    ema: decay of an exponential moving average of the parameters per step, or None
+    clip: largest norm of the player's gradient, or None
+    """
+
+    modules: tuple[nn.Module | nn.Parameter, ...]
+    optimiser: OptimiserMaker
+    rate: Callable[[int], float] = constant
+    ema: float | None = None
+    clip: float | None = None
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The trainable parameters that the player owns, each once, in a fixed order."""
+        found: dict[int, nn.Parameter] = {}
+        for module in self.modules:
+            for parameter in [module] if isinstance(module, nn.Parameter) else module.parameters():
+                if parameter.requires_grad:
+                    found.setdefault(id(parameter), parameter)
+        return list(found.values())
+
+
+class System(nn.Module):
+    """A published method. `Config` is a frozen dataclass; the constructor takes one, or nothing for its defaults."""
+
+    Config: ClassVar[type]
+    players: dict[str, Player]
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+
+    def play(self, batch: Any, rng: Rng) -> Game:
+        """One training step on `batch`, written as the paper's algorithm. All randomness comes from `rng`."""
+        raise CannotDo(f"{type(self).__name__} has no training of its own.")
+        yield
+
+    def preview(self, batch: Any, rng: Rng) -> Tensor:
+        """Pictures `(N, 3, H, W)` in [-1, 1] that show a person how far the training has come."""
+        raise CannotDo(f"{type(self).__name__} has nothing to show while it trains.")
+
+
+@contextmanager
+def frozen(*modules: nn.Module) -> Iterator[None]:
+    """Parameters of `modules` take no gradients inside: gradients still flow through to what came before."""
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+def config_from(kind: type, values: Mapping[str, Any], where: str) -> Any:
+    """A config dataclass of `kind` from JSON values; an unknown or missing name is an error that lists the names."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    if unknown := sorted(set(values) - set(fields)):
+        raise BadInput(f"{where}: {', '.join(unknown)} is no option of this system. It has: {', '.join(fields)}.")
+
+    def plain(value: Any) -> Any:
+        return tuple(plain(item) for item in value) if isinstance(value, list) else value
+
+    return kind(**{name: plain(value) for name, value in values.items()})
+
+
+def to_uint8(pictures: Tensor) -> np.ndarray:
+    """Pictures `(..., 3, H, W)` in [-1, 1] as uint8 `(..., H, W, 3)`: clipped and rounded."""
+    scaled = (pictures.detach().float().cpu().clamp(-1, 1) + 1) * 127.5
+    return scaled.round().to(torch.uint8).movedim(-3, -1).contiguous().numpy()
+
+
+def from_uint8(pictures: np.ndarray) -> Tensor:
+    """uint8 pictures `(..., H, W, 3)` as float `(..., 3, H, W)` in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pictures)).movedim(-1, -3).float() / 127.5 - 1
+
+
+# ---------------------------------------------------------------------------------------------------- abilities
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Pictures drawn from words, best first when they were scored.
+
+    pictures: uint8 `(N, H, W, 3)`
+    scores: text-picture score of each, higher is better, or None when the system can't score
+    seeds: the seed that makes each picture again on its own
+    unknown: words of the prompt that the model does not know, in order
+    """
+
+    pictures: np.ndarray
+    scores: tuple[float, ...] | None
+    seeds: tuple[int, ...]
+    unknown: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Draws(Protocol):
+    """words -> pictures"""
+
+    def draw(self, words: str, *, count: int = 1, seed: int = 0) -> Drawing: ...
+
+
+@runtime_checkable
+class Finds(Protocol):
+    """pictures + words -> a score for each picture, higher fits better"""
+
+    def score(self, pictures: np.ndarray, words: str) -> Sequence[float]: ...
+
+
+ABILITIES: dict[type, str] = {Draws: "draw pictures from words", Finds: "rank pictures by words"}
+
+
+def require(system: object, ability: type, *, name: str) -> None:
+    """Raise `CannotDo` unless `system` has `ability`, naming the systems that have it."""
+    if isinstance(system, ability):
+        return
+    from limner.systems import having
+
+    able = ", ".join(having(ability)) or "none yet"
+    raise CannotDo(f"{name} can't {ABILITIES[ability]}. Systems that can: {able}.")
