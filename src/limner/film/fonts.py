@@ -123,6 +123,8 @@ class Face:
         }
         if values:
             font.set_variations(values)
+        if "wght" not in axes and weight > 500:
+            font.synthetic_bold = (0.014, 0.014, True)  # thin strokes over a picture are hard to read
         return font
 
     def __repr__(self) -> str:
