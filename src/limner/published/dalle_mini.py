@@ -2,7 +2,7 @@
 
 | layout | repository | files | licence |
 |---|---|---|---|
-| Flax transformer | borisdayma/dalle-mini; weights mini-1, mega-1-fp16 | `flax_model.msgpack`, `config.json` | Apache-2.0 |
+| Flax transformer | borisdayma/dalle-mini (mini-1, mega-1-fp16) | `flax_model.msgpack`, `config.json` | Apache-2.0 |
 | PyTorch port | kuprel/min-dalle | `encoder.pt`, `decoder.pt`, `detoker.pt` | MIT |
 | VQGAN | CompVis/taming-transformers | a Lightning checkpoint's `state_dict` | MIT |
 | Flax VQGAN | patil-suraj/vqgan-jax | `flax_model.msgpack`, `config.json` | Apache-2.0 |
@@ -12,19 +12,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from limner.errors import BadCheckpoint
+from limner.published.keys import fill, renamed
 from limner.systems.text.dalle_mini import DalleMini
 from limner.systems.text.vqgan import VQGAN
 
 Rules = tuple[tuple[str, str], ...]
 """Regular expression -> replacement, applied to a published name one after the other."""
 
-ATTENTION: Rules = ((r"\bq_proj\b", "query"), (r"\bk_proj\b", "key"), (r"\bv_proj\b", "value"), (r"\bout_proj\b", "out"))
+ATTENTION: Rules = (
+    (r"\bq_proj\b", "query"),
+    (r"\bk_proj\b", "key"),
+    (r"\bv_proj\b", "value"),
+    (r"\bout_proj\b", "out"),
+)
 
 EMBEDDING: Rules = (
     (r"\bembed_tokens\b", "tokens"),
@@ -97,19 +102,23 @@ LEFT_OVER = re.compile(r"^loss\.perceptual_loss\.")
 """The one part of a published file that isn't the model: the fixed network of VQGAN's perceptual distance."""
 
 
-def rename(state: Mapping[str, Tensor], rules: Rules) -> dict[str, Tensor]:
-    """A published state dict under our names. Two keys that meet under one name are a `BadCheckpoint`."""
-    renamed: dict[str, Tensor] = {}
-    for key, value in state.items():
+def rename(state: Mapping[str, Tensor], rules: Rules, where: str) -> dict[str, Tensor]:
+    """A published state dict under our names; `where` is the file, for the error when two entries become one."""
+    names = {}
+    for key in state:
         if LEFT_OVER.match(key):
             continue
-        name = key
+        names[key] = key
         for pattern, replacement in rules:
-            name = re.sub(pattern, replacement, name)
-        if name in renamed:
-            raise BadCheckpoint(f"{key}: a second entry for {name}. The file isn't in the published layout.")
-        renamed[name] = value
-    return renamed
+            names[key] = re.sub(pattern, replacement, names[key])
+    return renamed({key: state[key] for key in names}, names, where)
+
+
+def fill_vqgan(model: VQGAN, state: Mapping[str, Tensor], where: str) -> None:
+    """Every entry of `state`, under our names, into `model`. What belongs to training alone stays as it is where the
+    release lacks it."""
+    training = {k: v for k, v in model.state_dict().items() if k.startswith(("discriminator.", "steps"))}
+    fill(model, {**training, **state}, where)
 
 
 def from_flax(tree: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -133,24 +142,6 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Ten
             yield from leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
-
-
-def load(module: nn.Module, state: Mapping[str, Tensor], *, untouched: tuple[str, ...] = ()) -> None:
-    """Every entry of `state` goes into `module`, and every entry of `module` that doesn't begin with one of
-    `untouched` is set; anything else is a `BadCheckpoint` that names the entries."""
-    ours = module.state_dict()
-    unknown = sorted(state.keys() - ours.keys())
-    missing = sorted(key for key in ours.keys() - state.keys() if not key.startswith(untouched or ("\0",)))
-    shapes = [f"{k} {tuple(state[k].shape)}, not {tuple(ours[k].shape)}" for k in state if k in ours
-              and state[k].shape != ours[k].shape]
-    for what, names in (("has unknown entries", unknown), ("lacks entries", missing), ("has other shapes", shapes)):
-        if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise BadCheckpoint(
-                f"{type(module).__name__}: the checkpoint {what}: {', '.join(names[:3])}{more}. "
-                "Check that the file and its configuration belong together."
-            )
-    module.load_state_dict(state, strict=False)
 
 
 # Published options -> our configurations
@@ -221,10 +212,6 @@ def config_from_detokenizer(state: Mapping[str, Tensor], eps: float = 1e-5) -> V
     return VQGAN.Config(
         codebook=codebook, code_width=code_width, norm_eps=eps, value_range=(0.0, 1.0), decoder_only=True
     )
-
-
-def without_vqgan(config: DalleMini.Config) -> DalleMini.Config:
-    return replace(config, vqgan=None)
 
 
 def square(length: int) -> tuple[int, int]:

@@ -9,26 +9,35 @@ The defaults are DALL-E mini (438 M parameters); `MEGA` is DALL-E mega (2.6 G). 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from limner.data.kinds import Batch, Captioned
 from limner.errors import BadInput, CannotDo
-from limner.rng import derive, torch_rng
-from limner.system import Game, Player, System, adam
+from limner.rng import Rng, torch_rng
+from limner.system import Drawing, Game, Player, System, adam, config_from, to_uint8, warmup
 from limner.systems.text.vqgan import VQGAN
 
 BEGIN, PAD, END = 0, 1, 2  # BART's special text tokens; the empty caption is BEGIN END PAD PAD ...
 
-Tokeniser = Callable[[Sequence[str]], Tensor]
-"""Captions -> text tokens (B, L), int64: BEGIN, the words, END, then PAD. Longer captions are cut."""
+
+class Tokeniser(Protocol):
+    """Captions as the text tokens of a model."""
+
+    def __call__(self, captions: Sequence[str]) -> Tensor:
+        """Text tokens (B, L), int64: BEGIN, the words, END, then PAD. A longer caption is cut, and keeps its END."""
+
+    def unknown(self, caption: str) -> tuple[str, ...]:
+        """The words of a caption that the model has no tokens for."""
 
 
 @dataclass(frozen=True)
-class Tokens:
+class Tokens(Batch):
     """A batch to train on: captions as text tokens (B, L) and pictures as image tokens (B, rows * columns), int64."""
 
     text: Tensor
@@ -37,6 +46,9 @@ class Tokens:
 
 class DalleMini(System):
     """Words to pictures. `draw` needs a tokeniser and a VQGAN; training and `sample` work on tokens alone."""
+
+    config: Config
+    tokenise: Tokeniser | None = None
 
     @dataclass(frozen=True)
     class Config:
@@ -58,6 +70,10 @@ class DalleMini(System):
         learning_rate: float = 1e-4
         warmup: int = 10_000  # steps; constant after
 
+        def __post_init__(self) -> None:
+            if isinstance(self.vqgan, Mapping):  # read from JSON
+                object.__setattr__(self, "vqgan", config_from(VQGAN.Config, self.vqgan, "vqgan"))
+
         @property
         def start(self) -> int:
             return self.image_vocabulary if self.start_token is None else self.start_token
@@ -71,19 +87,17 @@ class DalleMini(System):
             """Tokens below this are codes that the VQGAN can paint; the decoder may know more (mega: 16415)."""
             return self.image_vocabulary if self.vqgan is None else min(self.vqgan.codebook, self.image_vocabulary)
 
-    def __init__(self, config: Config, tokenise: Tokeniser | None = None) -> None:
-        super().__init__()
-        self.config = config
-        self.tokenise = tokenise
+    def __init__(self, config: Config | None = None) -> None:
+        config = config or self.Config()
+        super().__init__(config)
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, 0, config.init_std)
         self.vqgan = None if config.vqgan is None else VQGAN(config.vqgan)  # trained on its own; frozen here
-        self.players = {
-            "transformer": Player(nn.ModuleList([self.encoder, self.decoder]), adam(config.learning_rate)),
-        }
+        transformer = (self.encoder, self.decoder)
+        self.players = {"transformer": Player(transformer, adam(config.learning_rate), warmup(config.warmup))}
 
     # Training
 
@@ -93,29 +107,50 @@ class DalleMini(System):
         logits: Tensor = self.decoder(started, self.encoder(text), text != PAD)
         return logits
 
-    def play(self, batch: Tokens, rng: torch.Generator) -> Game:
-        """Cross-entropy of the image tokens. Some captions are emptied, so that the model can be guided."""
-        text, image = batch.text, batch.image
-        self.check(text, image)
-        dropped = torch.rand(len(text), generator=rng) < self.config.caption_drop
+    def play(self, batch: Tokens | Captioned, rng: Rng) -> Game:
+        """Cross-entropy of the image tokens. Some captions are emptied, so that the model can be guided. Training from
+        `Tokens` saves encoding the pictures again and again."""
+        tokens = self.read(batch) if isinstance(batch, Captioned) else batch
+        self.check(tokens)
+        text, image = tokens.text, tokens.image
+        dropped = rng.uniform("caption drop") < self.config.caption_drop
         text = torch.where(dropped.to(text.device)[:, None], empty_caption(text), text)
         logits = self(text, image)
         yield "transformer", {"cross_entropy": F.cross_entropy(logits.flatten(0, 1), image.flatten())}
 
-    def check(self, text: Tensor, image: Tensor) -> None:
+    def preview(self, batch: Tokens | Captioned, rng: Rng) -> Tensor:
+        """The pictures of the batch, then what is drawn for its captions."""
+        tokens = self.read(batch) if isinstance(batch, Captioned) else batch
+        _, vqgan = self.complete()
+        drawn = self.sample(tokens.text, rng.numbers)
+        return torch.cat([vqgan.decode(codes.unflatten(1, self.config.grid)) for codes in (tokens.image, drawn)])
+
+    def read(self, batch: Captioned) -> Tokens:
+        """Pictures and captions as tokens."""
+        tokenise, vqgan = self.complete()
+        image = vqgan.encode(batch.pictures).flatten(1)
+        return Tokens(tokenise(batch.captions).to(image.device), image)
+
+    def complete(self) -> tuple[Tokeniser, VQGAN]:
+        """The two ends of the model, or `CannotDo` when it was loaded without one."""
+        if self.tokenise is None or self.vqgan is None:
+            raise CannotDo(
+                f"DALL-E mini: this model was loaded without its {'VQGAN' if self.vqgan is None else 'tokeniser'}, so "
+                "it has tokens only. Load it from a folder with all its parts."
+            )
+        return self.tokenise, self.vqgan
+
+    def check(self, tokens: Tokens) -> None:
         """Tokens that this model can't read raise `BadInput`."""
-        config = self.config
+        config, text, image = self.config, tokens.text, tokens.image
         if text.shape[1] > config.text_length or image.shape[1:] != (config.image_length,):
             raise BadInput(
                 f"DALL-E mini: text tokens {tuple(text.shape)} and image tokens {tuple(image.shape)} don't fit "
                 f"at most {config.text_length} words and a grid of {config.grid[0]}x{config.grid[1]} codes. "
                 "Tokenise with this model's configuration."
             )
-        for name, tokens, size in (
-            ("text", text, config.text_vocabulary),
-            ("image", image, config.image_vocabulary),
-        ):
-            low, high = int(tokens.min()), int(tokens.max())
+        for name, ids, size in (("text", text, config.text_vocabulary), ("image", image, config.image_vocabulary)):
+            low, high = int(ids.min()), int(ids.max())
             if low < 0 or high >= size:
                 raise BadInput(
                     f"DALL-E mini: {name} tokens run from {low} to {high}, the {name} vocabulary from 0 to {size - 1}. "
@@ -146,7 +181,10 @@ class DalleMini(System):
             text = torch.cat([empty_caption(text), text])  # (2B, L)
         reader = self.decoder.read(self.encoder(text), text != PAD)
         chance = torch.stack(
-            [torch.rand(self.config.image_length, generator=torch_rng(seed), dtype=torch.float64) for seed in seeds]
+            [
+                torch.rand(self.config.image_length, generator=torch_rng(seed, "draw"), dtype=torch.float64)
+                for seed in seeds
+            ]
         ).to(text.device)
         tokens = torch.full((rows, self.config.image_length + 1), self.config.start, device=text.device)
         for position in range(self.config.image_length):
@@ -160,7 +198,7 @@ class DalleMini(System):
 
     def draw(
         self,
-        text: str,
+        words: str,
         *,
         count: int = 1,
         seed: int = 0,
@@ -168,24 +206,14 @@ class DalleMini(System):
         top_k: int | None = None,
         top_p: float | None = None,
         temperature: float = 1.0,
-    ) -> Tensor:
-        """`count` candidate pictures (count, 3, H, W) in [-1, 1]; candidate i is the same whatever `count` is."""
-        if self.tokenise is None or self.vqgan is None:
-            raise CannotDo(
-                "DALL-E mini: this model was loaded without its "
-                f"{'tokeniser' if self.tokenise is None else 'VQGAN'}, so it can't draw from words. "
-                "Load it from a folder that has both."
-            )
-        device = self.decoder.positions.weight.device
-        tokens = self.sample(
-            self.tokenise([text]).to(device).expand(count, -1),
-            [derive(seed, "draw", i) for i in range(count)],
-            guidance=guidance,
-            top_k=top_k,
-            top_p=top_p,
-            temperature=temperature,
-        )
-        return self.vqgan.decode(tokens.unflatten(1, self.config.grid))
+    ) -> Drawing:
+        """`count` candidate pictures; candidate i is that of `seed + i`, whatever the count. Options as in `sample`."""
+        tokenise, vqgan = self.complete()
+        seeds = tuple(range(seed, seed + count))
+        text = tokenise([words]).to(self.decoder.positions.weight.device).expand(count, -1)
+        codes = self.sample(text, seeds, guidance=guidance, top_k=top_k, top_p=top_p, temperature=temperature)
+        pictures = vqgan.decode(codes.unflatten(1, self.config.grid))
+        return Drawing(to_uint8(pictures), None, seeds, tokenise.unknown(words))
 
 
 MEGA = DalleMini.Config(
@@ -269,10 +297,10 @@ class GatedUnit(nn.Module):
 
     def __init__(self, width: int, glu_width: int, scales: bool) -> None:
         super().__init__()
-        self.norm_in = shift_norm(width, scales)
+        self.norm_in = inner_norm(width, scales)
         self.gate = nn.Linear(width, glu_width, bias=False)
         self.value = nn.Linear(width, glu_width, bias=False)
-        self.norm_out = shift_norm(glu_width, scales)
+        self.norm_out = inner_norm(glu_width, scales)
         self.out = nn.Linear(glu_width, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -284,7 +312,7 @@ class GatedUnit(nn.Module):
 class EncoderLayer(nn.Module):
     def __init__(self, config: DalleMini.Config) -> None:
         super().__init__()
-        self.norm_in = shift_norm(config.width, config.norm_scales)
+        self.norm_in = inner_norm(config.width, config.norm_scales)
         self.attention = Attention(config.width, config.heads)
         self.norm_out = nn.LayerNorm(config.width)
         self.glu = GatedUnit(config.width, config.glu_width, config.norm_scales)
@@ -299,10 +327,10 @@ class EncoderLayer(nn.Module):
 class DecoderLayer(nn.Module):
     def __init__(self, config: DalleMini.Config) -> None:
         super().__init__()
-        self.norm_in = shift_norm(config.width, config.norm_scales)
+        self.norm_in = inner_norm(config.width, config.norm_scales)
         self.attention = Attention(config.width, config.heads)
         self.norm_out = nn.LayerNorm(config.width)
-        self.text_norm_in = shift_norm(config.width, config.norm_scales)
+        self.text_norm_in = inner_norm(config.width, config.norm_scales)
         self.text_attention = Attention(config.width, config.heads)
         self.text_norm_out = nn.LayerNorm(config.width)
         self.glu = GatedUnit(config.width, config.glu_width, config.norm_scales)
@@ -328,7 +356,7 @@ class Encoder(nn.Module):
         self.positions = nn.Embedding(config.text_length, config.width)
         self.norm_in = nn.LayerNorm(config.width)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
-        self.norm_out = shift_norm(config.width, config.norm_scales)
+        self.norm_out = inner_norm(config.width, config.norm_scales)
 
     def forward(self, text: Tensor) -> Tensor:
         x = self.norm_in(self.tokens(text) + self.positions.weight[: text.shape[1]])
@@ -348,7 +376,7 @@ class Decoder(nn.Module):
         self.positions = nn.Embedding(config.image_length, config.width)
         self.norm_in = nn.LayerNorm(config.width)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
-        self.norm_out = shift_norm(config.width, config.norm_scales)
+        self.norm_out = inner_norm(config.width, config.norm_scales)
         self.head = nn.Linear(config.width, config.image_vocabulary + 1, bias=False)
 
     def forward(self, image: Tensor, states: Tensor, words: Tensor) -> Tensor:
@@ -400,12 +428,20 @@ class Reader:
         return logits
 
 
-def shift_norm(width: int, scale: bool) -> nn.LayerNorm:
-    """A layer normalisation with a bias and, as published, no scale: the matrix that follows has one."""
-    norm = nn.LayerNorm(width)
-    if not scale:
-        norm.register_parameter("weight", None)
-    return norm
+class ShiftNorm(nn.Module):
+    """Layer normalisation with a bias and no scale: the matrix that follows has one."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, x.shape[-1:]) + self.bias.to(x.dtype)
+
+
+def inner_norm(width: int, scale: bool) -> nn.Module:
+    """What stands before a matrix product: as published without a scale, as ported with one."""
+    return nn.LayerNorm(width) if scale else ShiftNorm(width)
 
 
 def attend_to(words: Tensor) -> Tensor:

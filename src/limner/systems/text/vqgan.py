@@ -12,19 +12,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.errors import BadInput, CannotDo
+from limner.rng import Rng
+from limner.rng import Rng
 from limner.system import Game, Player, System, adam, frozen
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 
 
+class Pictures(Protocol):
+    """Any batch with pictures: (B, 3, H, W) in [-1, 1]."""
+
+    @property
+    def pictures(self) -> Tensor: ...
+
+
 class VQGAN(System):
     """Pictures to codes (`encode`) and back (`decode`)."""
+
+    config: Config
+    steps: Tensor
 
     @dataclass(frozen=True)
     class Config:
@@ -38,8 +51,10 @@ class VQGAN(System):
         norm_eps: float = 1e-6  # the min-dalle port decodes with 1e-5
         decoder_only: bool = False  # True: no encoder and no discriminator, to paint codes and nothing else
         value_range: tuple[float, float] = (-1.0, 1.0)  # the network's own; DALL-E mini's release works in (0, 1)
+        patch: int = 1  # pixels a side that are folded into channels first; published: none. 4 is ten times cheaper
 
         beta: float = 0.25
+        revive: int = 0  # steps after which a code that nothing used takes a cell of the batch; published: never
         legacy: bool = True  # as released, beta weighs the codebook's term; False: the encoder's, as in eq. 4
         codebook_weight: float = 1.0
         perceptual: float = 0.0  # the paper has 1.0, which needs a perceptual distance
@@ -48,34 +63,32 @@ class VQGAN(System):
         discriminator_width: int = 64
         learning_rate: float = 5.4e-5  # published: 4.5e-6 for each picture of the batch, here 12
 
-    def __init__(self, config: Config, perceptual: Distance | None = None) -> None:
-        """`perceptual(a, b)` is the distance of pictures (B, 3, H, W) in the network's range; any shape, averaged."""
-        super().__init__()
-        if config.perceptual and perceptual is None:
-            raise BadInput(
-                f"VQGAN: the weight of the perceptual loss is {config.perceptual}, but there is no distance to weigh. "
-                "Pass one as VQGAN(config, perceptual=...), or set the weight to 0."
-            )
-        self.config = config
-        self.perceptual = perceptual
-        self.factor = 2 ** (len(config.multipliers) - 1)
+    perceptual: Distance | None = None
+    """The distance of pictures (B, 3, H, W) in the network's range, averaged whatever its shape; set it to train with
+    a `Config.perceptual` above 0."""
+
+    def __init__(self, config: Config | None = None) -> None:
+        config = config or self.Config()
+        super().__init__(config)
+        self.factor = config.patch * 2 ** (len(config.multipliers) - 1)
         self.codes = nn.Embedding(config.codebook, config.code_width)
         nn.init.uniform_(self.codes.weight, -1 / config.codebook, 1 / config.codebook)
+        if config.revive:
+            self.register_buffer("idle", torch.zeros(config.codebook, dtype=torch.int32))  # steps since last used
         self.from_code = nn.Conv2d(config.code_width, config.channels, 1)
         self.decoder = Decoder(config)
-        self.players: dict[str, Player] = {}
+        self.players = {}
         if config.decoder_only:
             return
         self.encoder = Encoder(config)
         self.to_code = nn.Conv2d(config.channels, config.code_width, 1)
         self.discriminator = PatchDiscriminator(config.discriminator_width)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))  # played so far: when the game begins
 
+        autoencoder = (self.encoder, self.to_code, self.codes, self.from_code, self.decoder)
         optimiser = adam(config.learning_rate, betas=(0.5, 0.9))
-        autoencoder = nn.ModuleList([self.encoder, self.to_code, self.codes, self.from_code, self.decoder])
-        self.players = {
-            "autoencoder": Player(autoencoder, optimiser),
-            "discriminator": Player(self.discriminator, optimiser),
-        }
+        self.players["autoencoder"] = Player(autoencoder, optimiser)
+        self.players["discriminator"] = Player((self.discriminator,), optimiser)
 
     # Pictures <-> codes
 
@@ -132,40 +145,48 @@ class VQGAN(System):
         """The nearest codes (B, h, w), their entries with the encoder's gradient passed straight through, and the
         codebook loss of eq. 4."""
         codes = self.nearest(latent.detach())
+        if self.training and self.config.revive:
+            self.revive(codes, latent.detach())
         entries = self.codes(codes).permute(0, 3, 1, 2)  # (B, C, h, w)
         commitment, embedding = F.mse_loss(latent, entries.detach()), F.mse_loss(entries, latent.detach())
         beta = self.config.beta
         loss = commitment + beta * embedding if self.config.legacy else beta * commitment + embedding
         return codes, latent + (entries - latent).detach(), loss
 
-    def play(self, pictures: Tensor, rng: torch.Generator, step: int) -> Game:
-        """One step on pictures (B, 3, H, W) in [-1, 1]: eq. 4 and, once the discriminator has joined, eq. 6."""
-        config = self.config
-        real = self.to_range(pictures)
+    def play(self, batch: Pictures, rng: Rng) -> Game:
+        """One step on pictures: eq. 4 and, once the discriminator has joined, eq. 6."""
+        config, step = self.config, int(self.steps)
+        if config.perceptual and self.perceptual is None:
+            raise BadInput(
+                f"VQGAN: the weight of the perceptual loss is {config.perceptual}, but there is no distance to weigh. "
+                "Set the model's `perceptual`, or the weight to 0."
+            )
+        real = self.to_range(batch.pictures)
         _, entries, codebook = self.quantise(self.latent(real))
         painted = self.paint(entries)
-        losses = {"reconstruction": F.l1_loss(painted, real), "codebook": config.codebook_weight * codebook}
+        likeness = {"reconstruction": F.l1_loss(painted, real)}
         if self.perceptual is not None and config.perceptual:
-            losses["perceptual"] = config.perceptual * self.perceptual(painted, real).mean()
+            likeness["perceptual"] = config.perceptual * self.perceptual(painted, real).mean()
+        losses = likeness | {"codebook": config.codebook_weight * codebook}
 
-        if step < config.discriminator_start:
+        if rng.step < config.discriminator_start:
             yield "autoencoder", losses
-            return
-        with frozen(self.discriminator):
-            fooled = -self.discriminator(painted).mean()
-        likeness = sum(loss for name, loss in losses.items() if name != "codebook")
-        weight = config.adversarial * self.balance(likeness, fooled)
-        yield "autoencoder", losses | {"adversarial": weight * fooled}
+        else:
+            with frozen(self.discriminator):
+                fooled = -self.discriminator(painted).mean()
+            weight = config.adversarial * self.balance(torch.stack(list(likeness.values())).sum(), fooled)
+            yield "autoencoder", losses | {"adversarial": weight * fooled}
 
-        with torch.no_grad():  # as published, the discriminator sees what the stepped autoencoder paints
-            painted = self.paint(self.quantise(self.latent(real))[1])
-        yield (
-            "discriminator",
-            {
-                "real": 0.5 * F.relu(1 - self.discriminator(real)).mean(),
-                "fake": 0.5 * F.relu(1 + self.discriminator(painted)).mean(),
-            },
-        )
+            with torch.no_grad():  # as published, the discriminator sees what the stepped autoencoder paints
+                painted = self.paint(self.quantise(self.latent(real))[1])
+            yield (
+                "discriminator",
+                {
+                    "real": 0.5 * F.relu(1 - self.discriminator(real)).mean(),
+                    "fake": 0.5 * F.relu(1 + self.discriminator(painted)).mean(),
+                },
+            )
+        self.steps.fill_(step + 1)
 
     def balance(self, likeness: Tensor, fooled: Tensor) -> Tensor:
         """Eq. 7: how much stronger the pull of the likeness is than the discriminator's, at the last layer."""
@@ -173,6 +194,10 @@ class VQGAN(System):
         (pull,) = torch.autograd.grad(likeness, last, retain_graph=True)
         (push,) = torch.autograd.grad(fooled, last, retain_graph=True)
         return (pull.norm() / (push.norm() + 1e-4)).clamp(0, 1e4).detach()
+
+    def preview(self, batch: Pictures, rng: Rng) -> Tensor:
+        """The pictures, then what is left of them after their codes."""
+        return torch.cat([batch.pictures, self.decode(self.encode(batch.pictures))])
 
 
 # The networks
@@ -220,9 +245,7 @@ class Level(nn.Module):
     def __init__(self, channels: list[int], attention: bool, eps: float, resize: nn.Module) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(ResidualBlock(a, b, eps) for a, b in pairwise(channels))
-        self.attention = nn.ModuleList(
-            PixelAttention(b, eps) if attention else nn.Identity() for b in channels[1:]
-        )
+        self.attention = nn.ModuleList(PixelAttention(b, eps) if attention else nn.Identity() for b in channels[1:])
         self.resize = resize
 
     def forward(self, x: Tensor) -> Tensor:
@@ -268,7 +291,8 @@ class Encoder(nn.Module):
     def __init__(self, config: VQGAN.Config) -> None:
         super().__init__()
         widths = [config.width * m for m in config.multipliers]
-        self.stem = nn.Conv2d(3, config.width, 3, padding=1)
+        self.fold = nn.PixelUnshuffle(config.patch)
+        self.stem = nn.Conv2d(3 * config.patch**2, config.width, 3, padding=1)
         self.levels = nn.ModuleList()
         for i, (before, width) in enumerate(pairwise([config.width, *widths])):
             resize = Down(width) if i < len(widths) - 1 else nn.Identity()
@@ -279,7 +303,7 @@ class Encoder(nn.Module):
         self.head = nn.Conv2d(widths[-1], config.channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
+        x = self.stem(self.fold(x))
         for level in self.levels:
             x = level(x)
         out: Tensor = self.head(F.silu(self.norm(self.middle(x))))
@@ -300,13 +324,14 @@ class Decoder(nn.Module):
             channels = [coarser] + [width] * (config.blocks + 1)
             self.levels.append(Level(channels, i in config.attention_levels, config.norm_eps, resize))
         self.norm = nn.GroupNorm(32, widths[0], config.norm_eps)
-        self.head = nn.Conv2d(widths[0], 3, 3, padding=1)
+        self.head = nn.Conv2d(widths[0], 3 * config.patch**2, 3, padding=1)
+        self.unfold = nn.PixelShuffle(config.patch)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.middle(self.stem(x))
         for level in reversed(self.levels):
             x = level(x)
-        out: Tensor = self.head(F.silu(self.norm(x)))
+        out: Tensor = self.unfold(self.head(F.silu(self.norm(x))))
         return out
 
 
