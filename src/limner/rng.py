@@ -46,11 +46,13 @@ class Rng:
 
     numbers: the samples' numbers, counted over the whole training, so that the same sample gets the same draw
     whatever the batch, the process or the accumulation it falls into.
+    step: the training step, from 0
     """
 
-    def __init__(self, seed: int, numbers: Sequence[int]) -> None:
+    def __init__(self, seed: int, numbers: Sequence[int], step: int = 0) -> None:
         self.seed = seed
         self.numbers = list(numbers)
+        self.step = step
 
     def _rows(self, name: str, draw: Callable[[torch.Generator], torch.Tensor]) -> torch.Tensor:
         import torch

@@ -272,7 +272,7 @@ class Trainer:
         numbers = self._numbers(step)
         size = len(numbers) // self.options.accumulate
         micro = [numbers[i : i + size] for i in range(0, len(numbers), size)]
-        return [(self.source.take(part), Rng(derive(self.options.seed, "play"), part)) for part in micro]
+        return [(self.source.take(part), Rng(derive(self.options.seed, "play"), part, step)) for part in micro]
 
     def _autocast(self) -> Any:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bf16")

@@ -31,6 +31,13 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Pictures(Batch):
+    """Pictures, and nothing said about them."""
+
+    pictures: torch.Tensor  # (B, 3, H, W) in [-1, 1]
+
+
+@dataclass(frozen=True)
 class Captioned(Batch):
     """Pictures with one caption each."""
 

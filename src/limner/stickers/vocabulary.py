@@ -13,6 +13,11 @@ SIZES = ("tiny", "small", "medium", "large", "huge")
 PAINTS = ("red", "yellow", "green", "blue", "purple", "pink")
 
 
+def article(word: str) -> str:
+    """The indefinite article by sound."""
+    return "an" if word[0] in "aeiou" and not word.startswith("unicorn") or word.startswith("hourglass") else "a"
+
+
 @dataclass(frozen=True)
 class Noun:
     """A thing that can be in a picture.
@@ -38,7 +43,7 @@ class Noun:
 
     @property
     def article(self) -> str:
-        return "an" if self.name[0] in "aeio" or self.name in ("umbrella", "hourglass") else "a"
+        return article(self.name)
 
 
 @dataclass(frozen=True)
@@ -158,12 +163,12 @@ _ANIMALS = (
     _noun("rooster", "M", "gi", "cock, cockerel, chanticleer"),
     _noun("hen", "M", "gi", "chicken, pullet, fowl", "chicken"),
     _noun("chick", "S", "gi", "baby bird, fledgling, nestling", "baby-chick"),
-    _noun("bird", "S", "gis", "sparrow, robin, wren, nightingale, swallow, lark, finch, thrush, starling, songbird, linnet", paint=True),
-    _noun("crow", "M", "gis", "raven, blackbird, rook, magpie, jackdaw, jay", "blackbird|blackbird|black-bird"),
+    _noun("bird", "S", "gi", "sparrow, robin, wren, nightingale, swallow, lark, finch, thrush, starling, songbird, linnet", paint=True),
+    _noun("crow", "M", "gi", "raven, blackbird, rook, magpie, jackdaw, jay", "blackbird|blackbird|black-bird"),
     _noun("dove", "S", "gs", "pigeon, turtledove"),
     _noun("eagle", "M", "gs", "hawk, falcon, kite bird, vulture, buzzard"),
-    _noun("owl", "M", "gis", "owlet, screech owl"),
-    _noun("parrot", "S", "gis", "parakeet, cockatoo, macaw"),
+    _noun("owl", "M", "gi", "owlet, screech owl"),
+    _noun("parrot", "S", "gi", "parakeet, cockatoo, macaw"),
     _noun("peacock", "L", "g", "peahen, peafowl"),
     _noun("turkey", "M", "g", "gobbler"),
     _noun("goose", "M", "gw", "gander, gosling"),
@@ -231,8 +236,8 @@ _PEOPLE = (
 )  # fmt: skip
 
 _PLANTS = (
-    _noun("tree", "H", "g", "bong-tree, oak, elm, beech, willow, ash tree, lime tree, apple tree", "deciduous-tree", shelter=True),
-    _noun("pine tree", "H", "g", "pine, fir, fir tree, spruce, evergreen", "evergreen-tree", shelter=True),
+    _noun("tree", "H", "g", "bong-tree, oak, elm, beech, willow, ash tree, lime tree, apple tree", "deciduous-tree", shelter=True, seat=0.94),
+    _noun("pine tree", "H", "g", "pine, fir, fir tree, spruce, evergreen", "evergreen-tree", shelter=True, seat=0.96),
     _noun("palm tree", "H", "g", "palm, date palm", "palm-tree", shelter=True),
     _noun("cactus", "M", "g"),
     _noun("potted plant", "S", "gi", "houseplant, plant"),
@@ -361,8 +366,8 @@ _THINGS = (
 )  # fmt: skip
 
 _VEHICLES = (
-    _noun("boat", "L", "w", "sailboat, pea-green boat, sailing boat, yacht, ferry, ark", "sailboat", paint=True, holds=0.3),
-    _noun("rowing boat", "L", "w", "canoe, rowboat, dinghy, raft", "canoe", holds=0.5),
+    _noun("boat", "H", "w", "sailboat, pea-green boat, sailing boat, yacht, ferry, ark", "sailboat", paint=True, holds=0.3),
+    _noun("rowing boat", "H", "w", "canoe, rowboat, dinghy, raft", "canoe", holds=0.5),
     _noun("ship", "H", "w", "vessel, galleon, steamer, liner"),
     _noun("car", "L", "g", "automobile, motorcar", "automobile", paint=True, seat=0.93),
     _noun("truck", "L", "g", "lorry, wagon, cart, van", "pickup-truck", paint=True, holds=0.5),
@@ -428,17 +433,18 @@ _CATEGORIES = {
     "feeling": _FEELINGS,
 }
 
-# What fables, nursery rhymes and folk tales talk about most: a small model learns these first.
+# What fables, nursery rhymes and folk tales talk about most: the storybook model is trained on these.
 _STORYBOOK = frozenset(
-    """fox|wolf|lion|bear|rabbit|cat|dog|horse|donkey|cow|ox|pig|sheep|goat|mouse|squirrel|deer|monkey|frog|tortoise|snake|
-    dragon|rooster|hen|bird|crow|eagle|owl|turkey|goose|duck|swan|peacock|fish|whale|butterfly|ant|bee|grasshopper|spider|
-    elephant|unicorn|camel|hedgehog|snail|baby|boy|girl|man|woman|old man|old woman|king|prince|princess|guard|farmer|wizard|
-    witch|fairy|mermaid|elf|troll|rider|ghost|captain|tree|pine tree|palm tree|rose|tulip|sunflower|flower|mushroom|
-    bunch of grapes|ear of corn|sheaf of wheat|log|stone|nest|leaf|apple|pear|loaf of bread|piece of cheese|piece of meat|cake|
-    honey pot|egg|carrot|bowl of soup|spoon|pot|basket|candle|book|letter|key|axe|sword|bell|drum|guitar|crown|ring|jewel|coin|
-    money bag|banknote|shoe|hat|umbrella|gift|box|ball|fire|heart|boat|rowing boat|ship|house|hut|castle|church|tent|bed|chair|
-    door|clock|mirror|sun|moon|star|cloud|rainbow""".replace("\n", "").replace("    ", "").split("|")
-)  # fmt: skip
+    name.replace("_", " ")
+    for name in """
+    fox wolf lion bear rabbit cat dog donkey horse cow pig sheep goat elephant mouse deer monkey frog tortoise
+    snake rooster hen bird crow owl turkey duck swan fish butterfly ant bee grasshopper spider boy girl man woman
+    old_man old_woman king prince princess wizard witch fairy mermaid dragon tree pine_tree palm_tree rose flower
+    mushroom bunch_of_grapes apple loaf_of_bread piece_of_cheese cake honey_pot egg basket candle book key axe
+    sword bell guitar crown ring coin banknote gift ball heart fire boat ship house hut castle bed chair door sun
+    moon star cloud rainbow
+    """.split()
+)
 
 
 @cache

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from limner.errors import BadInput, CannotDo
 from limner.rng import Rng
-from limner.rng import Rng
 from limner.system import Game, Player, System, adam, frozen
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -146,16 +145,33 @@ class VQGAN(System):
         codebook loss of eq. 4."""
         codes = self.nearest(latent.detach())
         if self.training and self.config.revive:
-            self.revive(codes, latent.detach())
+            self.revive_codes(codes, latent.detach())
         entries = self.codes(codes).permute(0, 3, 1, 2)  # (B, C, h, w)
         commitment, embedding = F.mse_loss(latent, entries.detach()), F.mse_loss(entries, latent.detach())
         beta = self.config.beta
         loss = commitment + beta * embedding if self.config.legacy else beta * commitment + embedding
         return codes, latent + (entries - latent).detach(), loss
 
+    @torch.no_grad()
+    def revive_codes(self, codes: Tensor, latent: Tensor) -> None:
+        """Codes that nothing has used for `revive` steps become cells of this batch (Zeghidour et al., 2021).
+
+        A small book trained briefly otherwise ends with most of its codes dead. The first batch fills the whole book.
+        """
+        used = torch.bincount(codes.flatten(), minlength=self.config.codebook) > 0
+        young = not bool(self.idle.any())
+        self.idle.add_(1).masked_fill_(used, 0)
+        dead = torch.ones_like(used) if young else self.idle >= self.config.revive
+        if count := int(dead.sum()):
+            cells = latent.permute(0, 2, 3, 1).flatten(0, 2)
+            chosen = torch.randint(len(cells), (count,), device="cpu").to(cells.device)
+            jitter = 0.01 * cells.std() * torch.randn(count, cells.shape[1]).to(cells.device)
+            self.codes.weight[dead] = cells[chosen].to(self.codes.weight.dtype) + jitter
+            self.idle[dead] = 0
+
     def play(self, batch: Pictures, rng: Rng) -> Game:
         """One step on pictures: eq. 4 and, once the discriminator has joined, eq. 6."""
-        config, step = self.config, int(self.steps)
+        config = self.config
         if config.perceptual and self.perceptual is None:
             raise BadInput(
                 f"VQGAN: the weight of the perceptual loss is {config.perceptual}, but there is no distance to weigh. "
@@ -186,7 +202,6 @@ class VQGAN(System):
                     "fake": 0.5 * F.relu(1 + self.discriminator(painted)).mean(),
                 },
             )
-        self.steps.fill_(step + 1)
 
     def balance(self, likeness: Tensor, fooled: Tensor) -> Tensor:
         """Eq. 7: how much stronger the pull of the likeness is than the discriminator's, at the last layer."""

@@ -1,0 +1,122 @@
+"""The Sticker World as training data: what a sample shows depends on its number alone.
+
+`scenes` are the storybook's: its nouns, in clear weather, on a grid of even cells, so that a small picture model that
+writes cells of 16 pixels sees the same thing made of the same cells wherever it stands. `collages` crowd a place with
+stickers and mean nothing: an autoencoder that learns from them sees every sticker many times sooner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from limner.data.kinds import Captioned, Pictures
+from limner.rng import derive, numpy_rng
+from limner.stickers.captions import caption
+from limner.stickers.kinds import to_tensor
+from limner.stickers.vocabulary import PLACES, storybook_nouns
+from limner.stickers.world import (
+    COLUMNS,
+    ROWS,
+    SIDES,
+    SceneTruth,
+    Thing,
+    combination_is_held_out,
+    compose,
+    render,
+    zones,
+)
+
+LAYOUTS = 2  # of each place that the storybook knows
+SEASONS = ("summer", "winter")
+
+
+def storybook_scene(seed: int, number: int, *, held_out: bool = False) -> SceneTruth:
+    """The storybook's scene `number`, on the asked side of the split."""
+    attempt = 0
+    while True:
+        truth = simplified(compose(seed, derive(seed, "storybook", number, attempt), nouns=storybook_nouns()))
+        if combination_is_held_out(truth) == held_out:
+            return truth
+        attempt += 1
+
+
+def simplified(truth: SceneTruth) -> SceneTruth:
+    """The same scene in the storybook's narrower world."""
+    return replace(
+        truth,
+        weather="clear",
+        season=truth.season if truth.season in SEASONS else "summer",
+        layout=truth.layout % LAYOUTS,
+        things=tuple(_coarse(thing) for thing in truth.things),
+    )
+
+
+def _coarse(thing: Thing) -> Thing:
+    side = max(4, 2 * round(thing.side / 2 + 0.1))
+    left = min(max(0, 2 * round((thing.centre - side / 2) / 2)), COLUMNS - side)
+    bottom = min(max(side, 2 * round(thing.bottom / 2)), ROWS)
+    return replace(thing, side=side, left=left, bottom=bottom, flipped=False)
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Storybook scenes with captions, (3, 144, 256)."""
+
+    seed: int = 0
+    held_out: bool = False
+
+    def truth(self, number: int) -> SceneTruth:
+        return storybook_scene(self.seed, number, held_out=self.held_out)
+
+    def words(self, number: int) -> str:
+        return caption(self.truth(number), derive(self.seed, "wording", number))
+
+    def take(self, numbers: Sequence[int]) -> Captioned:
+        truths = [self.truth(number) for number in numbers]
+        words = tuple(caption(t, derive(self.seed, "wording", n)) for t, n in zip(truths, numbers, strict=True))
+        return Captioned(to_tensor([render(truth, 256, 144) for truth in truths]), words)
+
+
+@dataclass(frozen=True)
+class Collages:
+    """Places crowded with stickers, (3, height, width); every other one is a proper scene."""
+
+    seed: int = 0
+    width: int = 256
+    height: int = 144
+
+    def truth(self, number: int) -> SceneTruth:
+        if number % 2:
+            return storybook_scene(self.seed, number)
+        draw = numpy_rng(self.seed, "collage", number)
+        place = PLACES[int(draw.integers(len(PLACES)))].name
+        local = [noun for noun in storybook_nouns() if zones(noun.name, place)]
+        things: list[Thing] = []
+        taken: set[tuple[int, int]] = set()
+        for _ in range(40):
+            noun = local[int(draw.integers(len(local)))]
+            side = 2 * round(SIDES[noun.size][("normal", "normal", "small", "big")[int(draw.integers(4))]] / 2 + 0.1)
+            side = max(4, side)
+            left = 2 * int(draw.integers((COLUMNS - side) // 2 + 1))
+            bottom = side + 2 * int(draw.integers((ROWS - side) // 2 + 1))
+            cells = {(x, y) for x in range(left, left + side) for y in range(bottom - side, bottom)}
+            if cells & taken:
+                continue
+            taken |= cells
+            colour = noun.colours[int(draw.integers(len(noun.colours)))] if noun.colours and draw.random() < 0.4 else None
+            things.append(Thing(noun.name, colour, "normal", zones(noun.name, place)[0], left, bottom, side))
+        time = "night" if place == "space" else ("day", "dusk", "night")[int(draw.integers(3))]
+        season, layout = SEASONS[int(draw.integers(2))], int(draw.integers(LAYOUTS))
+        return simplified(SceneTruth(place, time, "clear", season, "fluent", layout, tuple(things)))
+
+    def take(self, numbers: Sequence[int]) -> Pictures:
+        return Pictures(to_tensor([render(self.truth(number), self.width, self.height) for number in numbers]))
+
+
+def pictures_of(truths: Sequence[SceneTruth]) -> Tensor:
+    """(B, 3, 144, 256) in [-1, 1]."""
+    return torch.cat([to_tensor([render(truth, 256, 144)]) for truth in truths])
