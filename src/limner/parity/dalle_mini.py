@@ -46,7 +46,8 @@ def port_decoder(record: Record) -> Outputs:
     logits = decoder(image, states, words)
 
     codes = int(number(record, r"first (\d+) logits", note))
-    guided = guide(*logits[:, -1, :codes].chunk(2), number(record, r"uncond \+ ([\d.]+)", note))
+    unconditional, conditional = logits[:, -1, :codes].chunk(2)
+    guided = guide(unconditional, conditional, number(record, r"uncond \+ ([\d.]+)", note))
     chances = probabilities(
         guided,
         top_k=int(number(record, r"top_k (\d+)", note)),
@@ -67,8 +68,8 @@ def port_detokenizer(record: Record) -> Outputs:
     eps = number(record, r"eps is ([\d.]+(?:e-?\d+)?)", record.content["note"])
     model = VQGAN(published.config_from_detokenizer(state, eps))
     published.fill_vqgan(model, state, str(record.path))
-    grid = codes.unflatten(1, published.square(codes.shape[1]))
-    raw = model.paint(model.codes(grid).permute(0, 3, 1, 2))
+    grid = codes.view(-1, *published.square(codes.shape[1]))
+    raw = model.paint(model.entries(grid))
     image = (model.decode(grid).permute(0, 2, 3, 1).squeeze(0) + 1) * 127.5
     return {"raw": raw, "image": image, "n_params": size(VQGAN, model.config)}
 

@@ -117,7 +117,7 @@ def rename(state: Mapping[str, Tensor], rules: Rules, where: str) -> dict[str, T
 def fill_vqgan(model: VQGAN, state: Mapping[str, Tensor], where: str) -> None:
     """Every entry of `state`, under our names, into `model`. What belongs to training alone stays as it is where the
     release lacks it."""
-    training = {k: v for k, v in model.state_dict().items() if k.startswith(("discriminator.", "steps"))}
+    training = {k: v for k, v in model.state_dict().items() if k.startswith("discriminator.")}
     fill(model, {**training, **state}, where)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -123,7 +123,7 @@ class DalleMini(System):
         tokens = self.read(batch) if isinstance(batch, Captioned) else batch
         _, vqgan = self.complete()
         drawn = self.sample(tokens.text, rng.numbers)
-        return torch.cat([vqgan.decode(codes.unflatten(1, self.config.grid)) for codes in (tokens.image, drawn)])
+        return torch.cat([vqgan.decode(codes.view(-1, *self.config.grid)) for codes in (tokens.image, drawn)])
 
     def read(self, batch: Captioned) -> Tokens:
         """Pictures and captions as tokens."""
@@ -179,7 +179,7 @@ class DalleMini(System):
         rows = len(text)
         if guided:
             text = torch.cat([empty_caption(text), text])  # (2B, L)
-        reader = self.decoder.read(self.encoder(text), text != PAD)
+        reader = Reader(self.decoder, self.encoder(text), text != PAD)
         chance = torch.stack(
             [
                 torch.rand(self.config.image_length, generator=torch_rng(seed, "draw"), dtype=torch.float64)
@@ -191,7 +191,8 @@ class DalleMini(System):
             previous = tokens[:, position : position + 1]
             logits = reader.step(previous.repeat(2, 1) if guided else previous)[:, : self.config.codebook]
             if guided:
-                logits = guide(*logits.chunk(2), guidance)
+                unconditional, conditional = logits.chunk(2)
+                logits = guide(unconditional, conditional, guidance)
             choice = probabilities(logits, top_k=top_k, top_p=top_p, temperature=temperature)
             tokens[:, position + 1] = pick(choice, chance[:, position])
         return tokens[:, 1:]
@@ -212,7 +213,7 @@ class DalleMini(System):
         seeds = tuple(range(seed, seed + count))
         text = tokenise([words]).to(self.decoder.positions.weight.device).expand(count, -1)
         codes = self.sample(text, seeds, guidance=guidance, top_k=top_k, top_p=top_p, temperature=temperature)
-        pictures = vqgan.decode(codes.unflatten(1, self.config.grid))
+        pictures = vqgan.decode(codes.view(-1, *self.config.grid))
         return Drawing(to_uint8(pictures), None, seeds, tokenise.unknown(words))
 
 
@@ -278,7 +279,7 @@ class Attention(nn.Module):
 
     def split(self, x: Tensor) -> Tensor:
         """(B, N, W) -> (B, H, N, D)."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
     def memory(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What can be attended to in x (B, N, W): keys and values, (B, H, N, D) each."""
@@ -381,14 +382,14 @@ class Decoder(nn.Module):
 
     def forward(self, image: Tensor, states: Tensor, words: Tensor) -> Tensor:
         x = self.norm_in(self.tokens(image) + self.positions.weight[: image.shape[1]])
-        for layer in self.layers:
+        for layer in self.stack:
             x = layer(x, layer.text_attention.memory(states), attend_to(words))
         out: Tensor = self.head(self.norm_out(x))
         return out
 
-    def read(self, states: Tensor, words: Tensor) -> Reader:
-        """Ready to write tokens one by one for these text states."""
-        return Reader(self, states, words)
+    @property
+    def stack(self) -> Sequence[DecoderLayer]:
+        return cast("Sequence[DecoderLayer]", self.layers)
 
 
 class Past:
@@ -412,16 +413,16 @@ class Reader:
     def __init__(self, decoder: Decoder, states: Tensor, words: Tensor) -> None:
         self.decoder = decoder
         self.mask = attend_to(words)
-        self.texts = [layer.text_attention.memory(states) for layer in decoder.layers]
+        self.texts = [layer.text_attention.memory(states) for layer in decoder.stack]
         length = decoder.positions.num_embeddings
-        self.pasts = [Past(states, layer.attention.heads, length) for layer in decoder.layers]
+        self.pasts = [Past(states, layer.attention.heads, length) for layer in decoder.stack]
         self.position = 0
 
     def step(self, tokens: Tensor) -> Tensor:
         """Feed one more token of each row (B, 1); logits (B, image_vocabulary + 1) of the next."""
         decoder = self.decoder
         x = decoder.norm_in(decoder.tokens(tokens) + decoder.positions.weight[self.position])
-        for layer, text, past in zip(decoder.layers, self.texts, self.pasts, strict=True):
+        for layer, text, past in zip(decoder.stack, self.texts, self.pasts, strict=True):
             x = layer(x, text, self.mask, past)
         self.position += 1
         logits: Tensor = decoder.head(decoder.norm_out(x))[:, 0]

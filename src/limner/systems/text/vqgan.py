@@ -36,7 +36,7 @@ class VQGAN(System):
     """Pictures to codes (`encode`) and back (`decode`)."""
 
     config: Config
-    steps: Tensor
+    idle: Tensor
 
     @dataclass(frozen=True)
     class Config:
@@ -82,7 +82,6 @@ class VQGAN(System):
         self.encoder = Encoder(config)
         self.to_code = nn.Conv2d(config.channels, config.code_width, 1)
         self.discriminator = PatchDiscriminator(config.discriminator_width)
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))  # played so far: when the game begins
 
         autoencoder = (self.encoder, self.to_code, self.codes, self.from_code, self.decoder)
         optimiser = adam(config.learning_rate, betas=(0.5, 0.9))
@@ -104,7 +103,7 @@ class VQGAN(System):
                 f"VQGAN: codes run from {int(codes.min())} to {int(codes.max())}, the codebook from 0 to "
                 f"{self.config.codebook - 1}. Decode codes of the same model."
             )
-        return self.from_range(self.paint(self.codes(codes).permute(0, 3, 1, 2))).clamp(-1, 1)
+        return self.from_range(self.paint(self.entries(codes))).clamp(-1, 1)
 
     def latent(self, pictures: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) in the network's range -> (B, code_width, h, w), not yet quantised."""
@@ -124,6 +123,11 @@ class VQGAN(System):
         cells = latent.permute(0, 2, 3, 1)  # (B, h, w, C)
         book = self.codes.weight  # (codebook, C); |cell|^2 is the same for every code and left out
         return (book.square().sum(1) - 2 * cells @ book.T).argmin(-1)
+
+    def entries(self, codes: Tensor) -> Tensor:
+        """What the book holds for codes: (B, h, w) -> (B, code_width, h, w)."""
+        found: Tensor = self.codes(codes)
+        return found.permute(0, 3, 1, 2)
 
     def paint(self, latent: Tensor) -> Tensor:
         """(B, code_width, h, w) -> pictures (B, 3, H, W) in the network's range, unclipped."""
@@ -146,7 +150,7 @@ class VQGAN(System):
         codes = self.nearest(latent.detach())
         if self.training and self.config.revive:
             self.revive_codes(codes, latent.detach())
-        entries = self.codes(codes).permute(0, 3, 1, 2)  # (B, C, h, w)
+        entries = self.entries(codes)
         commitment, embedding = F.mse_loss(latent, entries.detach()), F.mse_loss(entries, latent.detach())
         beta = self.config.beta
         loss = commitment + beta * embedding if self.config.legacy else beta * commitment + embedding
@@ -194,7 +198,7 @@ class VQGAN(System):
             yield "autoencoder", losses | {"adversarial": weight * fooled}
 
             with torch.no_grad():  # as published, the discriminator sees what the stepped autoencoder paints
-                painted = self.paint(self.quantise(self.latent(real))[1])
+                painted = self.paint(self.entries(self.nearest(self.latent(real))))
             yield (
                 "discriminator",
                 {
@@ -208,7 +212,8 @@ class VQGAN(System):
         last = self.decoder.head.weight
         (pull,) = torch.autograd.grad(likeness, last, retain_graph=True)
         (push,) = torch.autograd.grad(fooled, last, retain_graph=True)
-        return (pull.norm() / (push.norm() + 1e-4)).clamp(0, 1e4).detach()
+        weight: Tensor = pull.norm() / (push.norm() + 1e-4)
+        return weight.clamp(0, 1e4)
 
     def preview(self, batch: Pictures, rng: Rng) -> Tensor:
         """The pictures, then what is left of them after their codes."""
