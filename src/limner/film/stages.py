@@ -1,0 +1,269 @@
+"""The stages of a film: each is a function from parameters and files to files in an empty folder, and knows nothing of
+the project, the store or the other stages. It returns how much work it did, in the unit that estimate.py counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limner.errors import BadInput, LimnerError
+from limner.film.illustrate import Candidate, Illustrator, open_picture
+from limner.film.store import Json
+from limner.film.timing import REST, dissolve_frames, shot_frames
+from limner.provenance import encode_picture
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from limner.film.voice import Speech, Voice
+
+    Frame = NDArray[np.uint8]  # RGB (H, W, 3) or I420, see limner.film.planes
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage gets. `illustrator` and `voice` are used by the stages that draw and speak only."""
+
+    folder: Path
+    parameters: Mapping[str, Json]
+    files: Mapping[str, Path]
+    illustrator: Illustrator
+    voice: Voice
+
+
+def make_pictures(work: Work) -> float:
+    """k candidates for a scene: 1.png, 2.png, ... and pictures.json."""
+    p = work.parameters
+    width, height = p["size"]
+    candidates = work.illustrator.illustrate(
+        p["prompt"], count=p["count"], seed=p["seed"], size=(width, height), scene=p["number"]
+    )
+    if not candidates:
+        raise BadInput(
+            f"The illustrator drew nothing for {p['prompt']!r}. Change the prompt, or choose another illustrator."
+        )
+    source = work.illustrator.source_type or None
+    for number, candidate in enumerate(candidates, 1):
+        if candidate.picture.shape != (height, width, 3):
+            raise BadInput(f"The illustrator drew {candidate.picture.shape} instead of {(height, width, 3)}.")
+        # No number where the seed says enough: the same picture is the same file, wherever it stands
+        which = {"seed": p["seed"], "candidate": number} if candidate.seed is None else {"seed": candidate.seed}
+        recipe = {"tool": "limner", "model": p["illustrator"], "prompt": p["prompt"], **which}
+        data = encode_picture(
+            candidate.picture, ".png", source_type=source, recipe=recipe if source else None, description=p["prompt"]
+        )
+        (work.folder / f"{number}.png").write_bytes(data)
+    _write_candidates(work.folder, candidates)
+    return len(candidates)
+
+
+def make_own_picture(work: Work) -> float:
+    """A person's own picture, cut to the film's shape."""
+    width, height = work.parameters["size"]
+    picture = open_picture(work.files["picture"], (width, height))
+    (work.folder / "1.png").write_bytes(encode_picture(picture, ".png", source_type=None))
+    _write_candidates(work.folder, [Candidate(picture, 1.0)])
+    return 1
+
+
+def make_title(work: Work) -> float:
+    """The title, on the picture of the first scene."""
+    from limner.film.cards import title_card
+
+    p = work.parameters
+    picture = open_picture(work.files["picture"]) if "picture" in work.files else None
+    _write_card(
+        work.folder, title_card(p["title"], p["author"], tuple(p["size"]), picture=picture, language=p["language"])
+    )
+    return 1
+
+
+def make_failure(work: Work) -> float:
+    """The card that stands for a scene that failed. What no font can show must not make it fail again."""
+    import numpy as np
+
+    from limner.film.cards import failure_card
+
+    p = work.parameters
+    width, height = p["size"]
+    plain = p["reason"].encode("ascii", "replace").decode()
+    for text, reason in ((p["text"][:300], p["reason"]), ("", plain)):
+        try:
+            _write_card(work.folder, failure_card(text, reason, (width, height)))
+            return 1
+        except LimnerError:
+            continue
+    _write_card(work.folder, np.full((height, width, 3), 96, np.uint8))
+    return 1
+
+
+def _write_card(folder: Path, picture: Frame) -> None:
+    (folder / "1.png").write_bytes(encode_picture(picture, ".png", source_type="algorithmicMedia"))
+    _write_candidates(folder, [Candidate(picture, 0.0)])
+
+
+def _write_candidates(folder: Path, candidates: list[Candidate]) -> None:
+    rows = [
+        {"file": f"{number}.png", "score": round(float(candidate.score), 6), "unknown": list(candidate.unknown)}
+        for number, candidate in enumerate(candidates, 1)
+    ]
+    _write_json(folder / "pictures.json", {"candidates": rows})
+
+
+def make_voice(work: Work) -> float:
+    """A scene's narration at -16 LUFS (voice.wav, 16 bit) and the time of every word (voice.json)."""
+    from limner.film.sound import loudness, master
+
+    p = work.parameters
+    speech = work.voice.speak(p["text"], scene=p["number"] - 1)
+    samples = master(speech.samples, speech.rate) if len(speech.samples) else speech.samples
+    level = loudness(samples, speech.rate)
+    write_speech(work.folder, speech, samples, level if level > -100 else None)
+    return len(p["text"])
+
+
+def make_silence(work: Work) -> float:
+    """What is heard of a scene or title without a voice: nothing, for as long as its text takes to read."""
+    import numpy as np
+
+    from limner.film.voice import Speech
+
+    rate = 22050
+    samples = np.zeros(int(work.parameters["seconds"] * rate), np.float32)
+    write_speech(work.folder, Speech(samples, rate, ()), samples, None)
+    return 1
+
+
+def write_speech(folder: Path, speech: Speech, samples: NDArray[np.floating[Any]], level: float | None) -> None:
+    from limner.film.sound import write_wav
+
+    write_wav(folder / "voice.wav", samples, speech.rate)
+    facts = {
+        "rate": speech.rate,
+        "samples": len(samples),
+        "lufs": level,
+        "notes": list(speech.notes),
+        "words": [asdict(word) for word in speech.words],
+    }
+    _write_json(folder / "voice.json", facts)
+
+
+def read_speech(path: Path) -> Speech:
+    """The words and length of a voice.json. Its samples are zeros that take no memory: only the sound track needs more."""
+    import numpy as np
+
+    from limner.film.voice import Speech, Word
+
+    facts = json.loads(path.read_text("utf-8"))
+    silence = np.broadcast_to(np.zeros(1, np.float32), (facts["samples"],))
+    return Speech(silence, facts["rate"], tuple(Word(**word) for word in facts["words"]), tuple(facts["notes"]))
+
+
+def make_body(work: Work) -> float:
+    """The frames of a shot between its dissolves, moved and captioned, as one piece of video."""
+    from limner.film.encode import encode_segment
+
+    p = work.parameters
+    size, fps = tuple(p["size"]), p["fps"]
+    speech = read_speech(work.files["voice"])
+    frames, dissolve = shot_frames(speech.seconds, fps), dissolve_frames(fps)
+    view = _view(work.files["picture"], p["move"], frames, size)
+    captioned = _captioner(speech, p, size)
+
+    def stream() -> Iterator[Frame]:
+        for index in range(dissolve, frames - dissolve):
+            yield captioned(view(index), index / fps)
+
+    count = encode_segment(stream(), work.folder / "video.mp4", size=size, fps=fps, quality=p["quality"])
+    return count * size[0] * size[1] / 1e6
+
+
+def make_dissolve(work: Work) -> float:
+    """The frames that two shots share. At the ends of the film one of them is black."""
+    from limner.film.encode import encode_segment
+    from limner.film.motion import dissolve
+
+    p = work.parameters
+    size, fps = tuple(p["size"]), p["fps"]
+    count = dissolve_frames(fps)
+    before, after = (_edge(work, side, count) for side in ("from", "to"))
+
+    def stream() -> Iterator[Frame]:
+        for index in range(count):
+            yield dissolve(before(index), after(index), (index + 1) / (count + 1))
+
+    encode_segment(stream(), work.folder / "video.mp4", size=size, fps=fps, quality=p["quality"])
+    return count * size[0] * size[1] / 1e6
+
+
+def _edge(work: Work, side: str, count: int) -> Callable[[int], Frame]:
+    """The last (side "from") or first ("to") `count` frames of a shot, or black where there is none."""
+    import numpy as np
+
+    from limner.film.planes import to_i420
+
+    p = work.parameters
+    width, height = p["size"]
+    if f"{side} picture" not in work.files:
+        black = to_i420(np.zeros((height, width, 3), np.uint8))
+        return lambda index: black
+    frames = shot_frames(read_speech(work.files[f"{side} voice"]).seconds, p["fps"])
+    view = _view(work.files[f"{side} picture"], p[f"{side} move"], frames, (width, height))
+    first = frames - count if side == "from" else 0
+    return lambda index: view(first + index)
+
+
+def _view(path: Path, move: Json, frames: int, size: tuple[int, int]) -> Callable[[int], Frame]:
+    """What the camera sees of a picture at each frame of its shot (I420). `move`: [seed, index] of the path, or None to
+    stand still."""
+    from limner.film.motion import frame_at, plan_move, subject
+    from limner.film.planes import to_i420
+
+    picture = open_picture(path, size)
+    source = to_i420(picture)
+    if move is None:
+        return lambda index: source
+    plan = plan_move(move[0], move[1], size[0] / size[1], subject(picture))
+    return lambda index: frame_at(source, plan, index / max(frames - 1, 1), size)
+
+
+def _captioner(speech: Speech, p: Mapping[str, Json], size: tuple[int, int]) -> Callable[[Frame, float], Frame]:
+    """Draws the caption that belongs to a moment of the shot (seconds from its first frame) onto a frame."""
+    from limner.film.captions import CaptionStyle, check_caption, draw_caption
+    from limner.film.subtitles import make_cues
+
+    if p["captions"] == "none":
+        return lambda frame, t: frame
+    check_caption(p["text"])
+    start = dissolve_frames(p["fps"]) / p["fps"] + REST
+    narrow = size[0] < size[1]
+    cues = make_cues(speech, p["text"], start=start, language=p["language"], max_chars=26 if narrow else 42)
+    style = CaptionStyle(highlight="word" if p["captions"] == "words" else "line", language=p["language"])
+
+    def captioned(frame: Frame, t: float) -> Frame:
+        cue = next((cue for cue in cues if cue.start <= t < cue.end), None)
+        return frame if cue is None else draw_caption(frame, cue, t, style)
+
+    return captioned
+
+
+def _write_json(path: Path, value: Json) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+Maker = Callable[[Work], float]
+
+STAGES: Mapping[str, tuple[int, Maker]] = {  # the version is raised when the same inputs give another result
+    "pictures": (1, make_pictures),
+    "own picture": (1, make_own_picture),
+    "title": (1, make_title),
+    "failure": (1, make_failure),
+    "voice": (1, make_voice),
+    "silence": (1, make_silence),
+    "body": (1, make_body),
+    "dissolve": (1, make_dissolve),
+}
