@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 STYLES = ("fluent", "line", "noto")
+RASTER = 2  # counts up when the way icons become pixels changes, so that old rasters are left alone
 LARGEST_FILE = 64 * 2**20  # icons.json of the largest set has 25 MB
 
 
@@ -278,7 +279,7 @@ class Art:
     def _raster(self, style: str, icon: str, size: int) -> np.ndarray:
         import numpy as np
 
-        stored = self.folder / "sprites" / self.hashes[style][:16] / str(size) / f"{icon}.npy"
+        stored = self.folder / "sprites" / f"{self.hashes[style][:16]}-{RASTER}" / str(size) / f"{icon}.npy"
         with contextlib.suppress(OSError, ValueError):
             pixels = np.load(stored, allow_pickle=False)
             if pixels.shape == (size, size, 4) and pixels.dtype == np.uint8:
@@ -361,7 +362,7 @@ def _paper_inside(pixels: np.ndarray) -> np.ndarray:
     size = len(alpha)
     walls = np.zeros((size + 2, size + 2), np.uint8)
     walls[1:-1, 1:-1] = np.where(alpha > 0.5, 255, 0)
-    canvas = Image.fromarray(walls)
+    canvas = Image.fromarray(walls).copy()
     ImageDraw.floodfill(canvas, (0, 0), 128)
     inside = np.asarray(canvas)[1:-1, 1:-1] == 0
     ink = pixels[..., :3] * alpha[..., None] + 255 * (1 - alpha[..., None])

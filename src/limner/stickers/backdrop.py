@@ -65,7 +65,7 @@ _SKIES: dict[str, tuple[RGB, RGB, RGB]] = {  # top, middle, horizon
 }
 _LIGHT: dict[str, tuple[RGB, RGB]] = {  # what the time of day does to a colour: times, plus
     "day": ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0)),
-    "dusk": ((0.94, 0.74, 0.70), (18.0, 2.0, 14.0)),
+    "dusk": ((0.95, 0.79, 0.78), (14.0, 2.0, 14.0)),
     "night": ((0.36, 0.43, 0.60), (4.0, 8.0, 22.0)),
 }
 _GRASS: dict[str, RGB] = {
@@ -515,7 +515,7 @@ def _space(p: Painter) -> None:
     for colour, opacity in (((150, 90, 190), 0.22), ((80, 120, 210), 0.2)):
         mist = p.sheet.nothing()
         p.sheet.ellipse(mist, p.between(0.2, p.sheet.aspect - 0.2), p.between(0.15, 0.5), p.between(0.35, 0.6), p.between(0.1, 0.2))
-        p.layers.append(Layer(mist * 0.08, colour, colour, "sky", glows=True, opacity=opacity, outlined=False))
+        p.layers.append(Layer(mist * 0.05 - 0.5, colour, colour, "sky", glows=True, opacity=opacity, outlined=False))
     _stars(p, 0.78, 70)
     x, r = p.between(0.15, p.sheet.aspect - 0.15), p.between(0.1, 0.14)
     world, bands = p.sheet.nothing(), p.sheet.nothing()
@@ -574,6 +574,8 @@ def _lit(colour: RGB, time: str, weather: str, far: float) -> Array:
         rgb = (rgb + (rgb.mean() - rgb) * 0.3) * (0.86 if weather == "rain" else 0.93)
     elif weather == "fog":
         rgb = rgb + (np.float32(226) - rgb) * (0.3 + 0.5 * far)
+    if time == "night":  # moonlight takes the colour out of things and leaves blue
+        rgb = 0.6 * rgb + 0.4 * rgb.mean() * np.asarray((0.82, 0.94, 1.25), np.float32)
     times, plus = _LIGHT[time]
     return rgb * np.asarray(times, np.float32) + np.asarray(plus, np.float32)
 
@@ -608,7 +610,7 @@ def draw(place: str, layout: int, time: str, weather: str, season: str, width: i
             colour = np.asarray(warm, np.float32)
         else:
             ends = [np.asarray(c, np.float32) if layer.glows else _lit(c, time, weather, layer.far) for c in (layer.top, layer.bottom)]
-            t = np.linspace(0, 1, len(rows) if len(rows) == rows[-1] - rows[0] + 1 else rows[-1] - rows[0] + 1, dtype=np.float32)
+            t = np.linspace(0, 1, rows[-1] - rows[0] + 1, dtype=np.float32)
             colour = ends[0] + (ends[1] - ends[0]) * t[:, None, None]
         canvas[part] += (colour - canvas[part]) * mask
     if weather == "fog" and STAGES[place].weather:

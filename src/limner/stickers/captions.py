@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache
 
 from limner.stickers.backdrop import STAGES
-from limner.stickers.vocabulary import COLOURS, PLACES, SEASONS, TIMES, WEATHERS, Term, noun, nouns
+from limner.stickers.vocabulary import COLOURS, PLACES, SEASONS, TIMES, WEATHERS, Term, article, noun, nouns
 from limner.stickers.world import Draws, Relation, SceneTruth, Thing
 
 NUMBERS = ("", "one", "two", "three", "four", "five")
@@ -64,14 +65,20 @@ def _subjects(truth: SceneTruth, draws: Draws, full: bool) -> str:
     """All the things, joined with "and", one relation put into words."""
     counts = truth.counts
     first = {thing.kind: k for k, thing in reversed(list(enumerate(truth.things)))}
-    said: dict[int, str] = {k: describe(truth.things[k], counts[kind], draws, full) for kind, k in first.items()}
+    painted = truth.style != "line"  # a line drawing shows no colours
+    said = {
+        k: describe(truth.things[k] if painted else replace(truth.things[k], colour=None), counts[kind], draws, full)
+        for kind, k in first.items()
+    }
     parts: list[str] = []
     relations = truth.arranged or truth.relations
     if relations and (truth.arranged and (full or draws.chance(0.85)) or not truth.arranged and not full and draws.chance(0.5)):
         relation = relations[0] if full else draws.pick([r for r in truth.relations if r in relations or _mirrors(r, relations)])
         words = _RELATION_WORDS[relation.kind]
         link = words[0] if full else draws.pick(words)
-        parts.append(f"{said.pop(relation.subject)} {link} {said.pop(relation.target)}")
+        together = [r.subject for r in truth.relations if (r.kind, r.target) == (relation.kind, relation.target)]
+        who = [said.pop(k) for k in (together if relation in truth.arranged else [relation.subject])]
+        parts.append(f"{' and '.join(who)} {link} {said.pop(relation.target)}")
     rest = list(said.values())
     if not full and len(rest) > 1 and draws.chance(0.5):
         rest.reverse()
@@ -91,9 +98,8 @@ def describe(thing: Thing, count: int = 1, draws: Draws | None = None, full: boo
     adjectives = " ".join(word for word in (size, thing.colour or "") if word)
     if count > 1:
         return " ".join(word for word in (NUMBERS[count], adjectives, what.plural) if word)
-    head = adjectives or what.name
-    article = ("an" if head[0] in "aeio" else "a") if adjectives else what.article
-    return " ".join(word for word in (article, adjectives, what.name) if word)
+    name = f"{adjectives} {what.name}".strip()
+    return f"{article(name)} {name}"
 
 
 @cache

@@ -15,8 +15,8 @@ import numpy as np
 
 from limner.rng import Key, derive, numpy_rng
 from limner.stickers import backdrop
-from limner.stickers.art import STYLES, art
 from limner.stickers.backdrop import LAYOUTS, STAGES, STUFF, Memory
+from limner.stickers.sprites import LIGHTS, PLAIN, Light, blend, clip, ripple, shadow, sticker, veil
 from limner.stickers.vocabulary import PLACES, Noun, noun, nouns
 
 T = TypeVar("T")
@@ -36,7 +36,9 @@ _OPPOSITE = {"left of": "right of", "above": "below", "behind": "in front of"}
 _COUNTS = (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 4)
 _IN_SPACE = frozenset({"star", "moon", "shooting star", "rocket", "sun", "ghost", "fairy", "angel", "heart"})
 _BY_NIGHT = frozenset({"star", "moon", "shooting star", "bat"})
+_ONLY_ONE = frozenset({"sun", "moon", "rainbow", "king"})
 _BY_DAY = frozenset({"rainbow"})
+_CLIMBERS = frozenset({"bird", "crow", "owl", "parrot", "dove", "eagle", "rooster", "cat", "black cat", "squirrel", "monkey"})
 
 
 @dataclass(frozen=True)
@@ -209,12 +211,13 @@ def _attempt(draws: Draws, pool: tuple[Noun, ...], columns: int, styles: Sequenc
     chosen = [first]
     for _ in range(draws.pick((0, 0, 0, 1, 1, 1, 1, 2, 2, 2))):
         other = draws.pick(local)
-        if other not in chosen:
+        names = {n.name for n in (*chosen, other)}
+        if other not in chosen and not (names & _BY_NIGHT and names & (_BY_DAY | {"sun"})):
             chosen.append(other)
     time, weather, season = _moment(draws, place, {n.name for n in chosen})
     builder = _Builder(draws, place, columns)
-    related = len(chosen) > 1 and draws.chance(0.6) and builder.relate(chosen[0], chosen[1])
-    for what in chosen[2:] if related else chosen:
+    done = builder.relate(chosen) if len(chosen) > 1 and draws.chance(0.6) else 0
+    for what in chosen[done:]:
         builder.add_kind(what)
     if not builder.placed:
         return None
@@ -225,21 +228,24 @@ def _attempt(draws: Draws, pool: tuple[Noun, ...], columns: int, styles: Sequenc
 
 def _moment(draws: Draws, place: str, names: set[str]) -> tuple[str, str, str]:
     """A time, weather and season in which all these can be in this place."""
-    times = ["day", "dusk", "night"]
-    if place == "space":
-        times = ["night"]
-    elif names & _BY_NIGHT:
-        times = ["night"] if names & _BY_DAY or "sun" in names else ["dusk", "night", "night"]
-    elif names & _BY_DAY:
-        times = ["day"]
-    elif "sun" in names:
-        times = ["day", "dusk"]
+    times = times_of(place, names)
     time = draws.pick(times)
     season = draws.pick(("spring", "summer", "autumn", "winter")) if STAGES[place].seasonal else "summer"
     weather = "clear"
     if draws.chance(0.36) and not names & {"sun", "moon", "star", "rainbow", "shooting star"}:
         weather = draws.pick(weathers_of(place, season))
     return time, weather, season
+
+
+def times_of(place: str, names: set[str]) -> tuple[str, ...]:
+    """The times of day at which a place can hold all these nouns."""
+    if place == "space":
+        return ("night",)
+    if names & _BY_DAY:
+        return ("day",)
+    if "sun" in names:
+        return ("day", "dusk")
+    return ("dusk", "night", "night") if names & _BY_NIGHT else ("day", "dusk", "night")
 
 
 def weathers_of(place: str, season: str) -> tuple[str, ...]:
@@ -259,7 +265,7 @@ class _Builder:
     def __init__(self, draws: Draws, place: str, columns: int) -> None:
         self.draws, self.place, self.columns = draws, place, columns
         self.placed: list[tuple[float, Thing]] = []  # depth, thing
-        self.arranged: tuple[Thing, str, Thing] | None = None
+        self.arranged: list[tuple[Thing, str, Thing]] = []
 
     def dress(self, what: Noun, largest: int = 12) -> Thing:
         """A thing of this kind, with a size and perhaps a colour, not yet placed."""
@@ -295,53 +301,62 @@ class _Builder:
 
     def add_kind(self, what: Noun) -> None:
         thing = self.dress(what)
-        wanted = min(self.draws.pick(_COUNTS), MOST_THINGS - len(self.placed), 2 if thing.side >= 8 else 4)
+        most = 1 if what.name in _ONLY_ONE else 2 if thing.side >= 8 else 4
+        wanted = min(self.draws.pick(_COUNTS), MOST_THINGS - len(self.placed), most)
         for k in range(wanted):
             spot = self.free(replace(thing, flipped=thing.flipped ^ (k % 2 == 1)) if thing.flipped else thing)
             if spot is None:
                 return
             self.placed.append((_depth(spot), spot))
 
-    def relate(self, one: Noun, other: Noun) -> bool:
-        """Places two nouns in a relation that suits them; says whether it did."""
+    def relate(self, chosen: list[Noun]) -> int:
+        """Places the first two nouns (or three: two passengers) in a relation that suits them; says how many it placed."""
+        one, other = chosen[:2]
         options = [(a, kind, b) for a, b in ((one, other), (other, one)) for kind in self._kinds(a, b)]
         if not options:
-            return False
+            return 0
         subject, kind, target = self.draws.pick(options)
         b = self.dress(target)
+        if kind == "above":
+            b = replace(b, zone=next(z for z in zones(target.name, self.place) if z != "sky"))
+        b = replace(b, bottom=self.draws.pick(self.rows(b)), left=int(self.draws.uniform() * (self.columns - b.side + 1)))
         room = {"on": b.side - 1, "inside": b.side - 1, "under": round(0.6 * b.side)}.get(kind, 12)
         a = self.dress(subject, largest=max(3, room))
-        if kind in ("on", "inside", "under"):
-            a = replace(a, zone=b.zone)
-        if kind == "above":
-            a, b = replace(a, zone="sky"), replace(b, zone=next(z for z in zones(target.name, self.place) if z != "sky"))
-        row = self.draws.pick(self.rows(b))
-        b = replace(b, bottom=row, left=int(self.draws.uniform() * (self.columns - b.side + 1)))
-        side = 1 if self.draws.chance(0.5) else -1
-        if kind == "on":
-            a = replace(a, left=b.centre - a.side / 2, bottom=b.bottom - target.seat * b.side + 0.15)
-        elif kind == "inside":
-            a = replace(a, left=b.centre - a.side / 2, bottom=b.bottom - target.holds * b.side * 0.5)
-        elif kind == "under":
-            a = replace(a, left=round(b.centre + side * b.side * 0.22 - a.side / 2), bottom=min(b.bottom + 1, ROWS - 1))
-        elif kind == "above":
-            a = replace(a, left=round(b.centre - a.side / 2), bottom=min(b.top, max(self.rows(a))))
-        else:  # behind
-            a = replace(a, left=round(b.centre + side * (b.side / 2 + 0.12 * a.side) - a.side / 2), bottom=max(b.bottom - 1, a.side))
-            a = replace(a, zone=b.zone)
-        if a.top < 0 or a.left < 0 or a.left + a.side > self.columns:
-            return False
+        pair = [self._beside(a, kind, b, target, 1 if self.draws.chance(0.5) else -1)]
+        if kind == "inside" and b.side >= 10 and a.side <= 6 and len(chosen) > 2 and "inside" in self._kinds(chosen[2], target):
+            second = self.dress(chosen[2], largest=6)
+            if second.side <= 6:
+                pair = [replace(t, left=t.left + shift) for t, shift in ((pair[0], -2.25), (self._beside(second, kind, b, target, 1), 2.25))]
+        if any(t.top < 0 or t.left < 0 or t.left + t.side > self.columns for t in pair):
+            return 0
         depth = _depth(b)
-        self.placed = [(depth - 0.1 if kind == "behind" else 0.0 if kind == "above" else depth + 0.1, a), (depth, b)]
-        self.arranged = (a, kind, b)
-        return True
+        self.placed = [(depth - 0.1 if kind == "behind" else 0.0 if kind == "above" else depth + 0.1, t) for t in pair]
+        self.placed.append((depth, b))
+        self.arranged = [(t, kind, b) for t in pair]
+        return 1 + len(pair)
+
+    def _beside(self, a: Thing, kind: str, b: Thing, target: Noun, side: int) -> Thing:
+        """The thing `a`, moved to where it is in a relation to the placed `b`."""
+        middle = b.centre - a.side / 2
+        if kind == "on":
+            return replace(a, zone=b.zone, left=middle, bottom=b.bottom - target.seat * b.side + 0.15)
+        if kind == "inside":
+            return replace(a, zone=b.zone, left=middle, bottom=b.bottom - target.holds * b.side * 0.5)
+        if kind == "under":
+            return replace(a, zone=b.zone, left=round(middle + side * b.side * 0.22), bottom=min(b.bottom + 1, ROWS - 1))
+        if kind == "above":
+            a = replace(a, zone="sky")
+            return replace(a, left=round(middle), bottom=min(b.top, max(self.rows(a))))
+        left = round(middle + side * (b.side / 2 + 0.12 * a.side))  # behind: more than half of it is seen
+        return replace(a, zone=b.zone, left=left, bottom=max(b.bottom - 1, a.side))
 
     def _kinds(self, a: Noun, b: Noun) -> list[str]:
         here, there = zones(a.name, self.place), zones(b.name, self.place)
         kinds = []
         light = a.size not in ("large", "huge") and a.category in ("animal", "person", "food", "thing", "plant", "feeling")
         stands = "ground" in a.where and a.name != "fire"
-        if light and stands and b.seat and "ground" in there and SIDES[a.size]["small"] < SIDES[b.size]["normal"]:
+        climbs = a.name in _CLIMBERS if b.size == "huge" else True
+        if light and stands and climbs and b.seat and "ground" in there and SIDES[a.size]["small"] < SIDES[b.size]["normal"]:
             kinds += ["on", "on"]
         if light and b.holds and stands and ("ground" in there or "water" in there) and (
             SIDES[a.size]["small"] < SIDES[b.size]["small"]
@@ -357,10 +372,7 @@ class _Builder:
 
     def finish(self) -> tuple[tuple[Thing, ...], tuple[Relation, ...]]:
         things = tuple(thing for _, thing in sorted(self.placed, key=lambda pair: pair[0]))
-        if self.arranged is None:
-            return things, ()
-        a, kind, b = self.arranged
-        return things, (Relation(things.index(a), kind, things.index(b)),)
+        return things, tuple(Relation(things.index(a), kind, things.index(b)) for a, kind, b in self.arranged)
 
 
 def _depth(thing: Thing) -> float:
@@ -376,33 +388,25 @@ def _collide(left: float, bottom: float, side: int, other: Thing) -> bool:
 # --- pixels ---------------------------------------------------------------------------------------------------------
 
 _backdrops = Memory(limit=192 * 2**20)
-_NIGHT = {"day": (256, 256, 256), "dusk": (256, 226, 218), "night": (188, 192, 230)}  # stickers' light, of 256
-_HUES = {  # hue in degrees, saturation times, value times
-    "red": (356, 1.0, 1.0), "orange": (26, 1.0, 1.05), "yellow": (48, 1.0, 1.12), "green": (125, 0.85, 0.85),
-    "blue": (214, 1.0, 1.0), "purple": (276, 0.85, 0.95), "pink": (334, 0.62, 1.08), "white": (0, 0.06, 1.25),
-    "black": (240, 0.12, 0.3), "brown": (24, 0.75, 0.6),
-}  # fmt: skip
-
-
 def render(truth: SceneTruth, width: int, height: int, *, style: str | None = None) -> np.ndarray:
     """The picture of a scene: (height, width, 3) uint8. `style` overrides the scene's own."""
     style = style or truth.style
     canvas = _background(truth, style, width, height).copy()
     for k, thing in enumerate(truth.things):
         x, y, side = _place(thing, width, height, truth.columns)
-        light = _NIGHT["day" if style == "line" else truth.time]
+        light = LIGHTS["day" if style == "line" else truth.time]
         glows = noun(thing.noun).glows
-        sprite = _premultiplied(style, thing.noun, side, thing.colour, thing.flipped, (256, 256, 256) if glows else light)
+        sprite = sticker(style, thing.noun, side, thing.colour, thing.flipped, PLAIN if glows else light)
         if style != "line" and thing.zone == "ground" and not _stands_on_another(truth, k):
-            _blend(canvas, _shadow(side, 70), x - side // 16, y + side - round(side * 0.11))
-        _blend(canvas, sprite, x, y)
+            blend(canvas, shadow(side, 70), x - side // 16, y + side - round(side * 0.11))
+        blend(canvas, sprite, x, y)
         if style != "line" and thing.zone == "water":
-            _blend(canvas, _ripple(side, light), x - side // 8, y + side - round(side * 0.09))
+            blend(canvas, ripple(side, light), x - side // 8, y + side - round(side * 0.09))
         for relation in truth.arranged:
             if relation.kind == "inside" and relation.subject == k:
                 _front(canvas, truth, relation.target, style, width, height, light)
     if style != "line" and truth.weather in ("rain", "snowfall"):
-        _blend(canvas, _veil(truth.weather, truth.layout, width, height), 0, 0)
+        blend(canvas, veil(truth.weather, truth.layout, width, height), 0, 0)
     return canvas
 
 
@@ -419,11 +423,11 @@ def render_labels(truth: SceneTruth, width: int, height: int) -> tuple[np.ndarra
     def stamp(k: int, below: float = 0.0) -> None:
         thing = truth.things[k]
         x, y, side = _place(thing, width, height, truth.columns)
-        alpha = _premultiplied(truth.style, thing.noun, side, thing.colour, thing.flipped, (256, 256, 256))[1][..., 0]
+        alpha = sticker(truth.style, thing.noun, side, thing.colour, thing.flipped, PLAIN)[1][..., 0]
         shown = alpha < 128  # it holds 256 - alpha
         shown[: round(side * below)] = False
         for target, value in ((classes, class_of(thing.noun)), (instances, k + 1)):
-            part, (y0, y1, x0, x1) = _clip(target, x, y, side, side)
+            part, (y0, y1, x0, x1) = clip(target, x, y, side, side)
             part[shown[y0:y1, x0:x1]] = value
 
     for k in range(len(truth.things)):
@@ -458,100 +462,13 @@ def _stands_on_another(truth: SceneTruth, k: int) -> bool:
     return any(r.subject == k and r.kind in ("on", "inside") for r in truth.arranged)
 
 
-Sprite = tuple[np.ndarray, np.ndarray]  # colour times alpha, and 256 - alpha; (h, w, 3) and (h, w, 1) uint16
-
-
-def _clip(canvas: np.ndarray, x: int, y: int, wide: int, tall: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
-    """The part of the canvas that a patch covers, and the part of the patch that is on the canvas."""
-    y0, x0 = max(0, -y), max(0, -x)
-    y1, x1 = min(tall, canvas.shape[0] - y), min(wide, canvas.shape[1] - x)
-    y1, x1 = max(y0, y1), max(x0, x1)
-    return canvas[y + y0 : y + y1, x + x0 : x + x1], (y0, y1, x0, x1)
-
-
-def _blend(canvas: np.ndarray, sprite: Sprite, x: int, y: int) -> None:
-    colour, through = sprite
-    part, (y0, y1, x0, x1) = _clip(canvas, x, y, colour.shape[1], colour.shape[0])
-    part[:] = (colour[y0:y1, x0:x1] + part * through[y0:y1, x0:x1]) >> 8
-
-
-def _front(canvas: np.ndarray, truth: SceneTruth, k: int, style: str, width: int, height: int, light: tuple[int, int, int]) -> None:
+def _front(canvas: np.ndarray, truth: SceneTruth, k: int, style: str, width: int, height: int, light: Light) -> None:
     """Draws the part of a container that is in front of what it holds."""
     thing = truth.things[k]
     x, y, side = _place(thing, width, height, truth.columns)
-    colour, through = _premultiplied(style, thing.noun, side, thing.colour, thing.flipped, light)
+    colour, through = sticker(style, thing.noun, side, thing.colour, thing.flipped, light)
     rim = round(side * (1 - noun(thing.noun).holds))
-    _blend(canvas, (colour[rim:], through[rim:]), x, y + rim)
-
-
-@lru_cache(maxsize=6000)
-def _premultiplied(style: str, name: str, side: int, colour: str | None, flipped: bool, light: tuple[int, int, int]) -> Sprite:
-    what = noun(name)
-    pixels = art().sprite(style, what.icons[STYLES.index(style)], side)
-    if colour is not None and style != "line":
-        pixels = recolour(pixels, colour, green_stays=what.category == "plant")
-    if flipped:
-        pixels = pixels[:, ::-1]
-    alpha = (pixels[..., 3:].astype(np.uint32) * 257 + 128) // 256  # 0..256
-    lit = pixels[..., :3].astype(np.uint32) * np.asarray(light, np.uint32) // 256
-    return (lit * alpha).astype(np.uint16), (256 - alpha).astype(np.uint16)
-
-
-def recolour(pixels: np.ndarray, colour: str, *, green_stays: bool = False) -> np.ndarray:
-    """RGBA pixels with their main hue turned to a named colour; other hues stay (the stem of a rose, say)."""
-    rgb = pixels[..., :3].astype(np.float32) / 255
-    high, low = rgb.max(-1), rgb.min(-1)
-    span = high - low
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r, g, b = np.moveaxis(rgb, -1, 0)
-        sixth = np.where(high == r, ((g - b) / span) % 6, np.where(high == g, (b - r) / span + 2, (r - g) / span + 4))
-        hue = np.where(span > 0, sixth * 60, 0.0)
-        saturation = np.where(high > 0, span / high, 0.0)
-    vivid = (saturation > 0.2) & (pixels[..., 3] > 40)
-    if green_stays:
-        vivid &= (hue < 65) | (hue > 175)
-    if not vivid.any():
-        return pixels
-    votes = np.bincount((hue[vivid] // 10).astype(int) % 36, weights=(saturation * high)[vivid], minlength=36)
-    main = (int((votes + 0.6 * (np.roll(votes, 1) + np.roll(votes, -1))).argmax()) + 0.5) * 10
-    off = (hue - main + 180) % 360 - 180
-    chosen = vivid & (np.abs(off) < 42)
-    target, saturate, brighten = _HUES[colour]
-    new_hue = ((target + 0.35 * off) % 360) / 60
-    new_s, new_v = np.clip(saturation * saturate, 0, 1), np.clip(high * brighten, 0, 1)
-    wheel = np.stack([np.abs(new_hue - 3) - 1, 2 - np.abs(new_hue - 2), 2 - np.abs(new_hue - 4)], -1).clip(0, 1)
-    turned = new_v[..., None] * (1 + new_s[..., None] * (wheel - 1))
-    result = pixels.copy()
-    result[chosen, :3] = (turned[chosen] * 255 + 0.5).astype(np.uint8)
-    return result
-
-
-@lru_cache(maxsize=256)
-def _shadow(side: int, strength: int) -> Sprite:
-    wide, tall = side + side // 8, max(2, round(side * 0.2))
-    y, x = np.mgrid[:tall, :wide]
-    r = ((x + 0.5) / wide * 2 - 1) ** 2 + ((y + 0.5) / tall * 2 - 1) ** 2
-    alpha = (np.clip(1 - r, 0, 1) ** 0.7 * strength).astype(np.uint32)[..., None]
-    ink = np.asarray((30, 32, 60), np.uint32)
-    return (alpha * ink).astype(np.uint16), (256 - alpha).astype(np.uint16)
-
-
-@lru_cache(maxsize=256)
-def _ripple(side: int, light: tuple[int, int, int]) -> Sprite:
-    wide, tall = side + side // 4, max(2, round(side * 0.14))
-    y, x = np.mgrid[:tall, :wide]
-    r = ((x + 0.5) / wide * 2 - 1) ** 2 + ((y + 0.5) / tall * 2 - 1) ** 2
-    alpha = (np.clip(1.15 - r, 0, 1) ** 0.6 * 190).astype(np.uint32)[..., None]
-    foam = np.asarray((206, 236, 248), np.uint32) * np.asarray(light, np.uint32) // 256
-    return (alpha * foam).astype(np.uint16), (256 - alpha).astype(np.uint16)
-
-
-@lru_cache(maxsize=32)
-def _veil(weather: str, variant: int, width: int, height: int) -> Sprite:
-    made = backdrop.weather_veil(weather, variant, width, height)
-    assert made is not None
-    alpha = made[0].astype(np.uint32)[..., None]
-    return (alpha * np.asarray(made[1], np.uint32)).astype(np.uint16), (256 - alpha).astype(np.uint16)
+    blend(canvas, (colour[rim:], through[rim:]), x, y + rim)
 
 
 def combination_is_held_out(truth: SceneTruth) -> bool:
