@@ -53,6 +53,7 @@ class VQGAN(System):
         patch: int = 1  # pixels a side that are folded into channels first; published: none. 4 is ten times cheaper
 
         beta: float = 0.25
+        codes_start: int = 0  # steps that train a plain autoencoder before codes take over; published: none
         revive: int = 0  # steps after which a code that nothing used takes a cell of the batch; published: never
         legacy: bool = True  # as released, beta weighs the codebook's term; False: the encoder's, as in eq. 4
         codebook_weight: float = 1.0
@@ -182,7 +183,11 @@ class VQGAN(System):
                 "Set the model's `perceptual`, or the weight to 0."
             )
         real = self.to_range(batch.pictures)
-        _, entries, codebook = self.quantise(self.latent(real))
+        latent = self.latent(real)
+        if rng.step < config.codes_start:
+            entries, codebook = latent, latent.new_zeros(())
+        else:
+            _, entries, codebook = self.quantise(latent)
         painted = self.paint(entries)
         likeness = {"reconstruction": F.l1_loss(painted, real)}
         if self.perceptual is not None and config.perceptual:
