@@ -79,3 +79,15 @@ class Labelled(Batch):
     pictures: torch.Tensor  # (B, 3, H, W) in [-1, 1]
     classes: torch.Tensor  # (B, H, W) int64
     instances: torch.Tensor  # (B, H, W) int64; 0 is the background
+
+
+@dataclass(frozen=True)
+class Read(Batch):
+    """Pictures with what is to be read in them, as numbers of a vocabulary."""
+
+    pictures: torch.Tensor  # (B, 3, H, W) in [-1, 1]
+    things: torch.Tensor  # (B, K, 3) int64: noun, row and column of the centre's cell; -1 where there are fewer than K
+    places: torch.Tensor  # (B,) int64, and so are the next
+    times: torch.Tensor
+    seasons: torch.Tensor
+    styles: torch.Tensor

@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from limner.data.kinds import Captioned, Pictures
+from limner.data.kinds import Captioned, Pictures, Read
 from limner.rng import derive, numpy_rng
 from limner.stickers.captions import caption
 from limner.stickers.kinds import to_tensor
-from limner.stickers.vocabulary import PLACES, storybook_nouns
+from limner.stickers.art import STYLES
+from limner.stickers.vocabulary import PLACES, TIMES, storybook_nouns
+from limner.stickers.vocabulary import SEASONS as ALL_SEASONS
 from limner.stickers.world import (
     COLUMNS,
     ROWS,
@@ -115,6 +117,49 @@ class Collages:
 
     def take(self, numbers: Sequence[int]) -> Pictures:
         return Pictures(to_tensor([render(self.truth(number), self.width, self.height) for number in numbers]))
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What the sticker reader learns from: storybook scenes and freer ones, in all styles, with their truth."""
+
+    seed: int = 0
+
+    def truth(self, number: int) -> SceneTruth:
+        draw = numpy_rng(self.seed, "reading", number)
+        style = ("fluent",) * 8 + ("noto", "line")
+        if number % 3:
+            truth = replace(storybook_scene(self.seed, number), style=style[int(draw.integers(10))])
+        else:
+            truth = compose(self.seed, derive(self.seed, "free", number), nouns=storybook_nouns(), styles=style)
+        return truth
+
+    def take(self, numbers: Sequence[int]) -> Read:
+        truths = [self.truth(number) for number in numbers]
+        return Read(
+            to_tensor([render(truth, 256, 144) for truth in truths]),
+            torch.tensor([_centres(truth) for truth in truths]),
+            *(torch.tensor([names.index(getattr(truth, kind)) for truth in truths]) for kind, names in READABLE.items()),
+        )
+
+
+READABLE = {
+    "place": tuple(place.name for place in PLACES),
+    "time": tuple(time.name for time in TIMES),
+    "season": tuple(season.name for season in ALL_SEASONS),
+    "style": STYLES,
+}
+"""What the reader names besides things, and the names."""
+
+
+def _centres(truth: SceneTruth, most: int = 8) -> list[tuple[int, int, int]]:
+    """Noun, row and column of each thing's centre, padded with -1."""
+    names = [noun.name for noun in storybook_nouns()]
+    cells = [
+        (names.index(thing.noun), min(int(thing.bottom - thing.side / 2), ROWS - 1), min(int(thing.centre), COLUMNS - 1))
+        for thing in truth.things[:most]
+    ]
+    return cells + [(-1, -1, -1)] * (most - len(cells))
 
 
 def pictures_of(truths: Sequence[SceneTruth]) -> Tensor:
