@@ -137,7 +137,10 @@ class Sheet:
 
     def ellipse(self, onto: Array, cx: float, cy: float, rx: float, ry: float) -> None:
         def shape(x: Array, y: Array) -> Array:
-            return (1 - np.sqrt(((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2)) * min(rx, ry)
+            u, v = (x - cx) / rx, (y - cy) / ry
+            r = np.sqrt(u * u + v * v)
+            steep = np.sqrt((u / rx) ** 2 + (v / ry) ** 2) + 1e-6  # of r * r / 2: makes the distance true at the edge
+            return np.minimum((1 - r) * (r + 1e-3) / steep, min(rx, ry))
 
         self.paint(onto, shape, (cx - rx, cy - ry, cx + rx, cy + ry))
 
@@ -515,7 +518,7 @@ def _space(p: Painter) -> None:
     for colour, opacity in (((150, 90, 190), 0.22), ((80, 120, 210), 0.2)):
         mist = p.sheet.nothing()
         p.sheet.ellipse(mist, p.between(0.2, p.sheet.aspect - 0.2), p.between(0.15, 0.5), p.between(0.35, 0.6), p.between(0.1, 0.2))
-        p.layers.append(Layer(mist * 0.05 - 0.5, colour, colour, "sky", glows=True, opacity=opacity, outlined=False))
+        p.layers.append(Layer(mist * (2 / p.sheet.height) - 0.5, colour, colour, "sky", glows=True, opacity=opacity, outlined=False))
     _stars(p, 0.78, 70)
     x, r = p.between(0.15, p.sheet.aspect - 0.15), p.between(0.1, 0.14)
     world, bands = p.sheet.nothing(), p.sheet.nothing()

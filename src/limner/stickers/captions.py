@@ -41,7 +41,7 @@ def caption(truth: SceneTruth, wording: int = 0, *, styled: bool = False) -> str
         truth.weather != "clear" and (full or draws.chance(0.85)) or truth.weather == "clear" and not full and draws.chance(0.08)
     ):
         setting.append(_phrase(WEATHERS, truth.weather, draws, full))
-    if STAGES[truth.place].seasonal and (full or draws.chance(0.5)):
+    if STAGES[truth.place].seasonal and truth.style != "line" and (full or draws.chance(0.5)):
         setting.append(_phrase(SEASONS, truth.season, draws, full))
     style = f"{_STYLE_WORDS[truth.style]}: " if styled else ""
     form = 0 if full else int(draws.uniform() * 4)

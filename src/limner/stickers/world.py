@@ -340,8 +340,8 @@ class _Builder:
         middle = b.centre - a.side / 2
         if kind == "on":
             return replace(a, zone=b.zone, left=middle, bottom=b.bottom - target.seat * b.side + 0.15)
-        if kind == "inside":
-            return replace(a, zone=b.zone, left=middle, bottom=b.bottom - target.holds * b.side * 0.5)
+        if kind == "inside":  # two thirds look over the rim
+            return replace(a, zone=b.zone, left=middle, bottom=b.bottom - target.holds * b.side + a.side / 3)
         if kind == "under":
             return replace(a, zone=b.zone, left=round(middle + side * b.side * 0.22), bottom=min(b.bottom + 1, ROWS - 1))
         if kind == "above":
