@@ -33,61 +33,12 @@ DOT, QUOTE, SLASH = "ɖ", "ɋ", "ʃ"
 """Stand for a protected . ' / while the others become commas. Letters, for they are part of a word meanwhile, and
 not ASCII, which everything else is by then."""
 
-ASCII = {
-    ord(entry[0]): entry[1:]
-    for entry in [
-        "ßss",
-        "æae",
-        "ÆAE",
-        "œoe",
-        "ŒOE",
-        "øo",
-        "ØO",
-        "łl",
-        "ŁL",
-        "đd",
-        "ĐD",
-        "ðd",
-        "ÐD",
-        "þth",
-        "ÞTh",
-        "ħh",
-        "ĦH",
-        "ıi",
-        "ŋng",
-        "ŊNG",
-        "‘'",
-        "’'",
-        "‚,",
-        "‛'",
-        '“"',
-        '”"',
-        "„,,",
-        "«<<",
-        "»>>",
-        "′'",
-        "‐-",
-        "‑-",
-        "‒-",
-        "–-",
-        "—--",
-        "―--",
-        "−-",
-        "•*",
-        "·*",
-        "×x",
-        "¡!",
-        "¿?",
-        "÷/",
-        "©(c)",
-        "®(r)",
-        "°deg",
-        "€EUR",
-        "£PS",
-        "¢C/",
-    ]
-}
+LOOK_ALIKES = (
+    "ßss æae ÆAE œoe ŒOE øo ØO łl ŁL đd ĐD ðd ÐD þth ÞTh ħh ĦH ıi ŋng ŊNG ‘' ’' ‚, ‛' “\" ”\" „,, «<< »>> ′' "
+    "‐- ‑- ‒- –- —-- ―-- −- •* ·* ×x ¡! ¿? ÷/ ©(c) ®(r) °deg €EUR £PS ¢C/"
+)
 """A character, then what it becomes. What isn't here is taken apart by Unicode, or dropped."""
+ASCII = {ord(entry[0]): entry[1:] for entry in LOOK_ALIKES.split()}
 
 HASHTAG_WORDS = "enwiki-words-frequency.txt"
 

@@ -91,7 +91,7 @@ class VQGAN(System):
 
     # Pictures <-> codes
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) in [-1, 1] -> codes (B, H / factor, W / factor), int64 in [0, codebook)."""
         return self.nearest(self.latent(self.to_range(pictures)))
