@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from limner.film.language import sentences
 from limner.film.lexicon import Lexicon, Mention, without_speech
 from limner.stickers.vocabulary import Noun
 
@@ -21,10 +19,12 @@ _MALE = frozenset(
 ) | {"old man", "father christmas"}
 _FEMALE = frozenset("girl woman princess witch fairy mermaid bride cow hen".split()) | {"old woman"}
 _ROLE_WEIGHT = {"subject": 1.0, "object": 0.7, "place": 0.5}
+_POSSESSIVES = frozenset("his her hers their theirs".split())
 _PRONOUN_WEIGHT, _POSSESSIVE_WEIGHT = 0.6, 0.25
 _SPOKEN, _NOT_NARRATED = 0.25, 0.4  # how much less a thing weighs that is only talked about, or left out of the retelling
 _NAMED = re.compile(r"(?:named|called|whose name was|by the name of|known as)\s+((?:[A-Z][\w’'-]*\s?){1,2})")
 _NAME = re.compile(r"(?<![.!?\"“'‘\n]\s)(?<![\"“‘'\n])(?<!^)\b([A-Z][a-z]+(?:-[A-Za-z]+)?)\b")
+_ENOUGH = 200_000  # characters that tell who is who; a name that first comes later stays unknown
 _AND = re.compile(r",?\s+and\s+(?:(?:the|a|an|his|her|their)\s+)?(?:[a-z]+\s+)?", re.IGNORECASE)
 _PRONOUN = re.compile(r"\b(he|him|himself|his|she|her|herself|hers|they|them|themselves|their|theirs)\b", re.IGNORECASE)
 
@@ -53,29 +53,53 @@ class Reader:
         """The cast of the scene whose full text is `original` and whose spoken text is `narration`."""
         cast = SceneCast()
         spoken_aloud = _squeeze(narration)
-        for start, end in sentences(original):
-            sentence = original[start:end]
-            mentions = self._bind(sentence)
-            for mention in mentions:
-                weight = _ROLE_WEIGHT[mention.role] * (_SPOKEN if mention.spoken else 1.0)
-                factor = _told(sentence, mention.start, mention.end, spoken_aloud)
-                cast.weights[mention.noun.name] += factor * weight
-                cast.mentions[mention.noun.name].append(mention)
-            self._resolve(sentence, mentions, cast, spoken_aloud)
+        told = without_speech(original)
+        events: list[tuple[int, Mention | re.Match[str]]] = [(m.start, m) for m in self._bind(original)]
+        events += [(match.start(), match) for match in _PRONOUN.finditer(told)]
+        before: Mention | None = None
+        for _, event in sorted(events, key=lambda pair: pair[0]):
+            if isinstance(event, Mention):
+                factor = _told(original, event.start, event.end, spoken_aloud)
+                weight = _ROLE_WEIGHT[event.role] * (_SPOKEN if event.spoken else 1.0)
+                self._enter(cast, event, factor * weight)
+                self._remember(event, before, original)
+                before = event
+            else:
+                weight = _POSSESSIVE_WEIGHT if event[0].lower() in _POSSESSIVES else _PRONOUN_WEIGHT
+                weight *= _told(original, event.start(), event.end(), spoken_aloud)
+                meant = self._meant(event[0].lower())
+                for who in meant:
+                    again = replace(who, role="subject", spoken=False, preposition="", start=event.start(), end=event.end())
+                    self._enter(cast, again, weight / len(meant))
         return cast
 
-    def _bind(self, sentence: str) -> list[Mention]:
-        """The mentions of one sentence, with names read as the nouns that they are."""
-        mentions = self.lexicon.mentions(sentence)
-        for match in _NAMED.finditer(sentence):
+    def _enter(self, cast: SceneCast, mention: Mention, weight: float) -> None:
+        cast.weights[mention.noun.name] += weight
+        cast.mentions[mention.noun.name].append(mention)
+
+    def _remember(self, mention: Mention, before: Mention | None, text: str) -> None:
+        """Keeps what later pronouns may mean."""
+        if not is_alive(mention.noun):
+            self._things = [*self._things, mention][-2:] if not mention.spoken else self._things
+            return
+        if not mention.spoken or all(mention.noun != other.noun for other in self._recent[-3:]):
+            self._recent = [*self._recent, mention][-12:]
+        if before and is_alive(before.noun) and before.noun != mention.noun and _AND.fullmatch(text[before.end : mention.start]):
+            self._pair = [before, mention]
+
+    def _bind(self, text: str) -> list[Mention]:
+        """The mentions in `text`, with names read as the nouns that they are."""
+        mentions = self.lexicon.mentions(text)
+        for match in _NAMED.finditer(text):
             before = [mention for mention in mentions if mention.end <= match.start() and is_alive(mention.noun)]
             if before:
                 self.names[match[1].strip().rstrip("’'")] = before[-1].noun
+        taken = [(mention.start, mention.end) for mention in mentions]
         for name, noun in self.names.items():
-            for match in re.finditer(rf"\b{re.escape(name)}\b(?!['’]s\b)", sentence):
-                if not any(m.start < match.end() and match.start() < m.end for m in mentions):
-                    mentions.append(self.lexicon.named(sentence, match.start(), match.end(), noun))
-        return sorted((self._same_person(m, sentence) for m in mentions), key=lambda mention: mention.start)
+            for match in re.finditer(rf"\b{re.escape(name)}\b(?!['’]s\b)", text):
+                if not any(start < match.end() and match.start() < end for start, end in taken):
+                    mentions.append(self.lexicon.named(text, match.start(), match.end(), noun))
+        return sorted((self._same_person(m, text) for m in mentions), key=lambda mention: mention.start)
 
     def _same_person(self, mention: Mention, sentence: str) -> Mention:
         """"The man" after "an old man" is that old man; a man met before him stays a man."""
@@ -84,28 +108,6 @@ class Reader:
             return mention
         known = self._fuller.setdefault(name.rpartition(" ")[2], mention.noun)
         return replace(mention, noun=known) if word != name or " " not in name else mention
-
-    def _resolve(self, sentence: str, mentions: Sequence[Mention], cast: SceneCast, spoken_aloud: str) -> None:
-        told = without_speech(sentence)
-        events: list[tuple[int, Mention | re.Match[str]]] = [(m.start, m) for m in mentions if is_alive(m.noun)]
-        events += [(match.start(), match) for match in _PRONOUN.finditer(told)]
-        for _, event in sorted(events, key=lambda pair: pair[0]):
-            if isinstance(event, Mention):
-                if not event.spoken or event.noun.name not in {m.noun.name for m in self._recent[-3:]}:
-                    self._recent.append(event)
-                continue
-            word = event[0].lower()
-            weight = _POSSESSIVE_WEIGHT if word in ("his", "her", "hers", "their", "theirs") else _PRONOUN_WEIGHT
-            weight *= _told(sentence, event.start(), event.end(), spoken_aloud)
-            meant = self._meant(word)
-            for who in meant:
-                cast.weights[who.noun.name] += weight / len(meant)
-                cast.mentions[who.noun.name].append(replace(who, role="subject", spoken=False, preposition="", start=1 << 30))
-        self._recent = self._recent[-12:]
-        self._things = [*self._things, *(m for m in mentions if not is_alive(m.noun) and not m.spoken)][-2:]
-        for first, second in zip(mentions, mentions[1:], strict=False):
-            if _AND.fullmatch(sentence[first.end : second.start]) and is_alive(first.noun) and is_alive(second.noun):
-                self._pair = [first, second]
 
     def _meant(self, pronoun: str) -> list[Mention]:
         """Whom a pronoun means: the last acting character that fits, before the last that fits at all."""
@@ -117,7 +119,7 @@ class Reader:
             return both if len(both) == 2 and pronoun == "they" or not self._things else self._things[-1:]
         gender = "f" if pronoun[0] == "s" or pronoun.startswith("her") else "m"
         fitting = [m for m in self._recent if self._fits(m.noun, gender)][-6:]
-        merit = {i: 0.5 * i + 2 * (m.role == "subject") + (m.noun.category == "person") for i, m in enumerate(fitting)}
+        merit = {i: 0.5 * i + 2 * (m.role == "subject") + 2 * (m.noun.category == "person") for i, m in enumerate(fitting)}
         chosen = [fitting[max(merit, key=lambda i: merit[i])]] if fitting else []
         for mention in chosen:
             self._gender.setdefault(mention.noun.name, gender)
@@ -147,10 +149,11 @@ def _squeeze(text: str) -> str:
 def _names_by_pronoun(lexicon: Lexicon, story: str) -> dict[str, Noun]:
     """Names that nothing introduces: capitals inside sentences, twice or more, never in lower case; "he" or "she"
     soon after tells whether the picture is a boy or a girl."""
+    story = without_speech(story[:_ENOUGH])
     counts = Counter(match[1] for match in _NAME.finditer(story))
     names: dict[str, Noun] = {}
     for name, count in counts.items():
-        if count < 2 or lexicon.get(name) or re.search(rf"\b{name.lower()}\b", story) or name in _NOT_NAMES:
+        if count < 2 or lexicon.get(name) or re.search(rf"\b{name.lower()}\b", story) or name in _NOT_NAMES or name.endswith("man"):
             continue
         follow = [story[match.end() : match.end() + 120] for match in re.finditer(rf"\b{name}\b", story)]
         he = sum(len(re.findall(r"\b(?:he|his|him)\b", text)) for text in follow)

@@ -7,9 +7,10 @@ A word is not enough: "he rose" names no flower, "as hungry as a hunter" brings 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from limner.stickers import vocabulary
 from limner.stickers.vocabulary import Noun, plural_of
@@ -88,11 +89,28 @@ _PREPOSITIONS = frozenset(
     "in on at by from to into onto under beneath over above of with without through across behind beside near past "
     "upon for about against among between round around along towards toward after before inside outside up down off".split()
 )
+_FUNCTION_WORDS = frozenset(
+    {*_DETERMINERS, *_NUMBERS, *_COLOURS, *_SIZES, *_PREPOSITIONS, "and", "or", "left", "right", "front", "top", "is", "are"}
+)
 _NOT = re.compile(r"\b(?:no|not|never|without|n't|nor|neither|instead of|than|any)$|n['’]t$", re.IGNORECASE)
 _SIMILE = re.compile(r"\b(?:as|like)\s+(?:an?|the|any)?\s*(?:[\w-]+\s+){0,2}$", re.IGNORECASE)
 _SPEAKING = re.compile(r"\b(?:said|says|cried|asked|answered|replied|called|sang|quoth|growled|shouted)\s+(?:out\s+)?(?:an?|the|his|her|their)?\s*(?:\w+\s+)?$", re.I)
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’‑-][^\W\d_]+)*|\d+")
-_QUOTED = re.compile(r"“[^”]*(?:”|$)|\"[^\"]*(?:\"|$)|«[^»]*(?:»|$)|(?<!\w)[‘'](?=\w)[^‘’']*(?:['’](?=[a-z])[^‘’']*)*[,.!?;][’'](?!\w)")
+_QUOTED = re.compile(  # up to the closing mark, or to the paragraph's end
+    r"“(?:(?!\n\s*\n)[^”])*”?|\"(?:(?!\n\s*\n)[^\"])*\"?|«(?:(?!\n\s*\n)[^»])*»?|"
+    r"(?<!\w)[‘'](?=\w)(?:(?!\n\s*\n)(?:[^‘’']|['’](?=\w)))*[,.!?;—][’'](?!\w)"
+)
+
+
+def vocabulary_term(word: str) -> bool:
+    """Whether a word is, or is part of, a caption's phrase for a place, time, weather or season."""
+    return word in _term_words()
+
+
+@cache
+def _term_words() -> frozenset[str]:
+    groups = (vocabulary.PLACES, vocabulary.TIMES, vocabulary.WEATHERS, vocabulary.SEASONS)
+    return frozenset(w for terms in groups for t in terms for p in (t.name, *t.phrases, *t.synonyms) for w in p.split())
 
 
 def _more(name: str) -> list[str]:
@@ -149,7 +167,10 @@ class Lexicon:
             if kin := self._nearest(other.name):
                 for word in (other.name, *other.synonyms, *_more(other.name)):
                     self._add(kin, word)
-        self._longest = max((len(word.split()) for word in self._words), default=1)
+        self._longest: dict[str, int] = {}  # by first word, how many words a phrase may have
+        for word in self._words:
+            first, *rest = word.split()
+            self._longest[first] = max(self._longest.get(first, 1), 1 + len(rest))
 
     def _nearest(self, name: str) -> Noun | None:
         """The noun to draw for one that isn't among these, if any comes near."""
@@ -176,7 +197,7 @@ class Lexicon:
 
     def mentions(self, text: str) -> list[Mention]:
         """The nouns of the vocabulary in `text`, in order."""
-        tokens = [Token(match[0], match.start(), match.end()) for match in _TOKEN.finditer(text)]
+        tokens = _tokens(text)
         found: list[Mention] = []
         i = 0
         while i < len(tokens):
@@ -186,15 +207,22 @@ class Lexicon:
             i += length
         return found
 
+    def unknown(self, phrase: str) -> list[str]:
+        """The words of a picture's description that mean nothing to this lexicon, in order, in lower case."""
+        known = [(mention.start, mention.end) for mention in self.mentions(phrase)]
+        rest = [t for t in _tokens(phrase) if not any(start <= t.start < end for start, end in known)]
+        return [t.lower for t in rest if t.lower not in _FUNCTION_WORDS and not vocabulary_term(t.lower)]
+
     def named(self, text: str, start: int, end: int, noun: Noun) -> Mention:
         """The mention of a character by its name, at `start` to `end` of `text`."""
-        tokens = [Token(match[0], match.start(), match.end()) for match in _TOKEN.finditer(text)]
-        at = next(i for i, token in enumerate(tokens) if token.end > start)
+        tokens = _tokens(text)
+        at = bisect_right(tokens, start, key=lambda token: token.end)
         role, _ = _role(text, tokens, at, 1)
         return Mention(noun, start, end, role, _is_spoken(text, start))
 
-    def _at(self, text: str, tokens: list[Token], i: int) -> tuple[int, Mention | None]:
-        for length in range(min(self._longest, len(tokens) - i), 0, -1):
+    def _at(self, text: str, tokens: Sequence[Token], i: int) -> tuple[int, Mention | None]:
+        longest = self._longest.get(tokens[i].lower, 1)
+        for length in range(min(longest, len(tokens) - i), 0, -1):
             group = tokens[i : i + length]
             gaps = [text[a.end : b.start] for a, b in zip(group, group[1:], strict=False)]
             if any(gap.strip(" \n") for gap in gaps):
@@ -208,7 +236,7 @@ class Lexicon:
             return length, self._describe(text, tokens, i, length, meaning, phrase)
         return 1, None
 
-    def _is_a_thing(self, text: str, tokens: list[Token], i: int, length: int, phrase: str) -> bool:
+    def _is_a_thing(self, text: str, tokens: Sequence[Token], i: int, length: int, phrase: str) -> bool:
         first, last = tokens[i], tokens[i + length - 1]
         before = text[max(0, first.start - 40) : first.start]
         previous = tokens[i - 1].lower if i and not text[tokens[i - 1].end : first.start].strip(" \n") else ""
@@ -226,7 +254,7 @@ class Lexicon:
             return previous in _DETERMINERS or adjective or capital or previous.endswith(("'s", "s'"))
         return True
 
-    def _next_is_head(self, text: str, last: Token, tokens: list[Token], i: int) -> bool:
+    def _next_is_head(self, text: str, last: Token, tokens: Sequence[Token], i: int) -> bool:
         """ "apple" in "apple pie": the second of two bare nouns side by side is the thing spoken of."""
         following = tokens[i]
         return text[last.end : following.start] == " " and following.lower not in _AMBIGUOUS and following.lower in self._words
@@ -234,7 +262,7 @@ class Lexicon:
     def _describe(
         self,
         text: str,
-        tokens: list[Token],
+        tokens: Sequence[Token],
         i: int,
         length: int,
         meaning: tuple[Noun, bool],
@@ -265,11 +293,23 @@ class Lexicon:
         return Mention(noun, tokens[i].start, last.end, role, spoken, max(1, count), colour, size, preposition)
 
 
+@lru_cache(maxsize=8)
+def _tokens(text: str) -> tuple[Token, ...]:
+    return tuple(Token(match[0], match.start(), match.end()) for match in _TOKEN.finditer(text))
+
+
+@lru_cache(maxsize=8)
+def _speeches(text: str) -> tuple[tuple[int, int], ...]:
+    return tuple(match.span() for match in _QUOTED.finditer(text))
+
+
 def _is_spoken(text: str, at: int) -> bool:
-    return any(match.start() <= at < match.end() for match in _QUOTED.finditer(text))
+    speeches = _speeches(text)
+    i = bisect_right(speeches, (at, len(text))) - 1
+    return i >= 0 and at < speeches[i][1]
 
 
-def _role(text: str, tokens: list[Token], i: int, length: int) -> tuple[str, str]:
+def _role(text: str, tokens: Sequence[Token], i: int, length: int) -> tuple[str, str]:
     """The role of the noun at `i`, and the preposition that governs it."""
     preposition = _preposition_before(text, tokens, i)
     said_by = _SPEAKING.search(text[max(0, tokens[i].start - 40) : tokens[i].start])
@@ -286,7 +326,7 @@ def _leading(words: list[str]) -> Iterator[str]:
             return
 
 
-def _preposition_before(text: str, tokens: list[Token], i: int) -> str:
+def _preposition_before(text: str, tokens: Sequence[Token], i: int) -> str:
     """The preposition that governs the noun at `i`: right before it, but for adjectives and one article."""
     article = False
     for back in range(i - 1, max(-1, i - 6), -1):
@@ -301,7 +341,7 @@ def _preposition_before(text: str, tokens: list[Token], i: int) -> str:
     return ""
 
 
-def _acts(text: str, tokens: list[Token], following: int, preposition: str) -> bool:
+def _acts(text: str, tokens: Sequence[Token], following: int, preposition: str) -> bool:
     """Whether a verb comes right after the noun, or "who" and a verb."""
     if following >= len(tokens) or text[tokens[following - 1].end : tokens[following].start].strip(" \n"):
         return False
@@ -309,7 +349,7 @@ def _acts(text: str, tokens: list[Token], following: int, preposition: str) -> b
     return word == "who" or not preposition and (word in _VERBS or word.endswith("ed") and len(word) > 4)
 
 
-def _leads(text: str, tokens: list[Token], i: int) -> bool:
+def _leads(text: str, tokens: Sequence[Token], i: int) -> bool:
     """Whether the noun at `i` opens its clause: after a stop, or after "and", "then" and the like, but for its article."""
     for back in range(i - 1, max(-1, i - 6), -1):
         if text[tokens[back].end : tokens[back + 1].start].strip(" \n\"'“‘”’"):

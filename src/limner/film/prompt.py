@@ -18,6 +18,7 @@ from limner.film.story import Story
 from limner.stickers.vocabulary import Noun
 
 MOST_KINDS = 3
+_CONTEXT = 4000  # characters: what a longer scene leaves out of its retelling isn't read for the picture either
 _ALIVE, _RECURRING, _IN_TITLE, _NEW = 1.6, 1.4, 1.3, 1.3  # how much more these weigh
 _LEAST = 0.3  # what weighs less is only touched upon
 _ZONES = {
@@ -32,13 +33,15 @@ _NUMBERS = {2: "two", 3: "three", 4: "four"}
 
 @dataclass(frozen=True)
 class Prompt:
-    """`cast`: the recurring characters in the scene; `place`, `time`, `mood`: names of the vocabulary's terms."""
+    """`cast`: the recurring characters in the scene; `place`, `time`, `mood`: names of the vocabulary's terms;
+    `recurring`: all the recurring characters of the story."""
 
     text: str
     cast: tuple[str, ...]
     place: str
     time: str
     mood: str
+    recurring: tuple[str, ...] = ()
 
 
 def picture_prompts(
@@ -54,15 +57,16 @@ def picture_prompts(
         return [Prompt(plain.phrases().removeprefix("in "), (), plain.place, plain.time, plain.mood) for _ in originals]
     reader, setting = Reader(lexicon, story.text), Setting()
     scenes: list[tuple[SceneCast, Setting]] = []
-    for original, narration in zip(originals, narrations, strict=True):
-        setting = follow(setting, original)
-        scenes.append((reader.read(original, narration), setting))
+    context = [text if len(text) <= _CONTEXT else narration for text, narration in zip(originals, narrations, strict=True)]
+    for text, narration in zip(context, narrations, strict=True):
+        setting = follow(setting, text)
+        scenes.append((reader.read(text, narration), setting))
     recurring = _recurring([cast for cast, _ in scenes], lexicon)
     titled = {mention.noun.name for mention in lexicon.mentions(story.title)}
     prompts: list[Prompt] = []
     before: list[Mention] = []
     met: set[str] = set()
-    for (cast, where), original in zip(scenes, originals, strict=True):
+    for (cast, where), text in zip(scenes, context, strict=True):
         for name in cast.weights.keys() - met:
             cast.weights[name] *= _NEW
         met.update(cast.weights)
@@ -70,8 +74,8 @@ def picture_prompts(
         if not any(is_alive(mention.noun) for mention in shown):  # nobody is named: those of the last picture stay
             shown = [*(m for m in before if is_alive(m.noun) and not m.count > 2), *shown][:MOST_KINDS]
         names = tuple(m.noun.name for m in shown if m.noun.name in recurring)
-        text = f"{arrange(shown, original, where.place, lexicon)} {where.phrases()}".strip()
-        prompts.append(Prompt(text, names, where.place, where.time, where.mood))
+        picture = f"{arrange(shown, text, where.place, lexicon)} {where.phrases()}".strip()
+        prompts.append(Prompt(picture, names, where.place, where.time, where.mood, tuple(sorted(recurring))))
         before = shown
     return prompts
 
@@ -92,8 +96,11 @@ def _shown(
         for name, weight in cast.weights.items()
         if belongs(lexicon.nouns[name], place) or _is_there(cast.mentions[name])
     }
-    chosen = sorted(weights, key=lambda name: -weights[name])[:MOST_KINDS]
-    chosen = [name for name in chosen if weights[name] >= _LEAST]
+    worthy = sorted((name for name in weights if weights[name] >= _LEAST), key=lambda name: -weights[name])
+    alive = [name for name in worthy if is_alive(lexicon.nouns[name])]
+    things = [name for name in worthy if name not in alive]
+    few = alive[:2] if things else alive  # with something to hold or stand by, two characters are company enough
+    chosen = sorted([*few, *things], key=lambda name: -weights[name])[:MOST_KINDS]
     best = [_most_telling(cast.mentions[name]) for name in chosen]
     return sorted(best, key=lambda mention: (not is_alive(mention.noun), cast.mentions[mention.noun.name][0].start))
 

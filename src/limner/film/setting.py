@@ -90,6 +90,7 @@ def _table(terms: tuple[Term, ...], hints: dict[str, str]) -> Table:
 
 _PLACE_TABLE, _TIME_TABLE = _table(PLACES, _PLACE_WORDS), _table(TIMES, _TIME_WORDS)
 _WEATHER_TABLE, _SEASON_TABLE = _table(WEATHERS, _WEATHER_WORDS), _table(SEASONS, {})
+MOODS = tuple(_MOODS)
 _MOOD_OF = {word: mood for mood, words in _MOODS.items() for word in words.split()}
 
 

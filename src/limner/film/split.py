@@ -72,8 +72,8 @@ def split_scenes(story: Story, *, how: How = "auto", scenes: int | None = None) 
         count = scenes or scenes_for(total)
         atoms = _with_topics(_glued(atoms, total / count / 12), story)
         cuts = _best_cuts(atoms, total / count)
-    if scenes is not None:
-        cuts = _fit(atoms, cuts, scenes)
+    if scenes is not None or (how == "auto" and len(cuts) >= _MOST_SCENES):
+        cuts = _fit(atoms, cuts, scenes or _MOST_SCENES)
     bounds = [0, *cuts, len(atoms)]
     spans = [Span(atoms[a].span.start, atoms[b - 1].span.end) for a, b in zip(bounds, bounds[1:], strict=False)]
     return [SceneText(span, span.of(story.text)) for span in spans]
@@ -173,14 +173,21 @@ def _depths(bags: list[Counter[str]], words: list[int]) -> list[float]:
     around = max(1, round(_TOPIC_WORDS / max(1.0, statistics.mean(words))))
     likeness = [1.0]
     for gap in range(1, len(bags)):
-        left = sum((bags[i] for i in range(max(0, gap - around), gap)), Counter[str]())
-        right = sum((bags[i] for i in range(gap, min(len(bags), gap + around))), Counter[str]())
-        likeness.append(_cosine(left, right))
+        likeness.append(_cosine(_together(bags[max(0, gap - around) : gap]), _together(bags[gap : gap + around])))
     depths = [0.0]
     for gap in range(1, len(bags)):
         depths.append(_climb(likeness, gap, -1) + _climb(likeness, gap, +1) - 2 * likeness[gap])
     highest = max(depths)
     return [depth / highest if highest > 0 else 0.0 for depth in depths]
+
+
+def _together(bags: Sequence[Counter[str]]) -> Counter[str]:
+    if len(bags) == 1:
+        return bags[0]
+    total: Counter[str] = Counter()
+    for bag in bags:
+        total.update(bag)
+    return total
 
 
 def _climb(likeness: list[float], gap: int, step: int) -> float:
