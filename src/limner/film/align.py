@@ -1,7 +1,8 @@
-"""Word times for speech that came without them: dynamic time warping onto eSpeak's rendering, whose word times are known.
+"""Word times for speech that came without them: dynamic time warping onto eSpeak's rendering, whose word times are
+known.
 
-The features are mel cepstra; no model and no network. Method: aeneas and others; MFCC after Davis and Mermelstein (1980),
-warping after Sakoe and Chiba (1978).
+The features are mel cepstra; no model and no network. Method: aeneas and others; MFCC after Davis and Mermelstein
+(1980), warping after Sakoe and Chiba (1978).
 """
 
 from __future__ import annotations

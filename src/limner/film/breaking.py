@@ -1,7 +1,9 @@
+# ruff: noqa: RUF001  (punctuation of other scripts is meant)
 """Where a line may end, what counts as a word, and how a text is set into lines that look even.
 
-Follows the parts of UAX #14 that stories need, with phrase breaks from BudouX for Chinese, Japanese and Thai and the kinsoku
-rule for every script: no line starts with a closing mark or a small kana, none ends with an opening one.
+Follows the parts of UAX #14 that stories need, with phrase breaks from BudouX for Chinese, Japanese and Thai and
+the kinsoku rule for every script: no line starts with a closing mark or a small kana, none ends with an opening
+one.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 from functools import cache, lru_cache
+from itertools import pairwise
 from typing import Any
 
 _NO_START = frozenset(
@@ -36,7 +39,7 @@ def words(text: str, language: str = "") -> list[tuple[int, int]]:
     """(start, end) of each spoken word: no spaces or punctuation around it; phrases where a script writes no spaces."""
     cuts = [0, *breaks(text, language), len(text)]
     found = []
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         while start < end and not _is_letter(text[start]):
             start += 1
         while end > start and not _is_letter(text[end - 1]):
@@ -47,14 +50,17 @@ def words(text: str, language: str = "") -> list[tuple[int, int]]:
 
 
 def columns(text: str) -> float:
-    """Width of `text` in Latin characters: an ideograph or kana counts 2.6 (16 of them read like a line of 42 letters)."""
+    """Width of `text` in Latin characters: an ideograph or kana counts 2.6 (16 of them read like a line of 42
+    letters).
+    """
     return sum(_columns(c) for c in text)
 
 
 def wrap(
     text: str, limit: float, language: str = "", measure: Callable[[str], float] = columns
 ) -> list[tuple[int, int]]:
-    """(start, end) of the lines of `text`, as few as fit in `limit` and as even as can be; spaces at line ends left out.
+    """(start, end) of the lines of `text`, as few as fit in `limit` and as even as can be, without the spaces at
+    their ends.
 
     A single unbreakable piece that is wider than `limit` is cut between characters.
     """
@@ -85,7 +91,7 @@ def _pieces(text: str, limit: float, language: str, measure: Callable[[str], flo
     """Unbreakable pieces of `text`, with pieces that are wider than a line cut up, and blank ones left out."""
     cuts = [0, *breaks(text, language), len(text)]
     pieces: list[tuple[int, int]] = []
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         if not text[start:end].strip():
             continue
         if measure(text[start:end].strip()) <= limit:

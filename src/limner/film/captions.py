@@ -27,10 +27,11 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class CaptionStyle:
-    """How captions look. `size` is the em as a share of the frame's shorter side; `language` picks letter forms and line breaks.
+    """How captions look. `size` is the em as a share of the frame's shorter side; `language` picks letter forms and
+    line breaks.
 
-    `look`: letters in a soft dark box, or outlined letters on the bare picture. `highlight`: colour the word being spoken, or
-    show whole lines.
+    `look`: letters in a soft dark box, or outlined letters on the bare picture. `highlight`: colour the word being
+    spoken, or show whole lines.
     """
 
     look: Literal["box", "outline"] = "box"
@@ -42,13 +43,15 @@ class CaptionStyle:
     shade: Colour = (22, 20, 28)
 
 
-_FADE = 0.12  # seconds that a caption takes to come and go
+_FADE = 0.08  # seconds that a caption takes to come and go: two frames of film
 _BOX_OPACITY = 0.64
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """A picture (h, w, 3) with its opacity (h, w), uint8, and the place of its top left corner in the frame (both even)."""
+    """A picture (h, w, 3) with its opacity (h, w), uint8, and the place of its top left corner in the frame (both
+    even).
+    """
 
     colour: Frame
     opacity: Frame
@@ -73,7 +76,7 @@ def check_caption(text: str) -> None:
     check_glyphs(text, Type(16).fonts)
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=8)
 def render_caption(cue: Cue, active: int | None, size: tuple[int, int], style: CaptionStyle) -> Stamp:
     """The caption of `cue` for frames of `size` (width, height) with word number `active` highlighted."""
     width, height = size
@@ -130,9 +133,9 @@ def _lines(text: str, em: float, width: float, language: str) -> list[Line]:
 def _dressed(plain: Frame, marked: Frame, em: float, style: CaptionStyle) -> tuple[Frame, Frame]:
     """(colour, opacity) of the letters over what makes them readable."""
     height, width = plain.shape
-    under = np.zeros((height, width), np.float32)
+    under: NDArray[np.float32]
     if style.look == "box":
-        under = _rounded(width, height, 0.38 * em).astype(np.float32) / 255 * _BOX_OPACITY
+        under = _rounded(width, height, 0.38 * em).astype(np.float32) * np.float32(_BOX_OPACITY / 255)
         glow = np.asarray(Image.fromarray(plain).filter(ImageFilter.GaussianBlur(em * 0.06)), np.float32) / 255
         under = np.maximum(under, under + (1 - under) * glow * 0.5)
     else:
@@ -169,7 +172,7 @@ def _grown(mask: Frame, radius: float) -> Frame:
     return grown
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def _yuv(colour: bytes, opacity: bytes, shape: tuple[int, int]) -> tuple[tuple[Frame, Frame, Frame], Frame]:
     height, width = shape
     pixels = np.frombuffer(colour, np.uint8).reshape(height, width, 3)

@@ -1,4 +1,6 @@
-"""Cards: the title like the cover of a picture book, the last page, and the page that stands in for a scene that failed."""
+"""Cards: the title like the cover of a picture book, the last page, and the page that stands in for a scene that
+failed.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def end_card(text: str, subtitle: str, size: tuple[int, int], *, language: str =
 
 
 def failure_card(text: str, reason: str, size: tuple[int, int], *, language: str = "") -> Frame:
-    """The card in place of a scene whose picture is missing, RGB: its narration or prompt, and why, in small letters."""
+    """The card in place of a scene whose picture is missing, RGB: its narration or prompt, and why, in small
+    letters.
+    """
     return _page(size, text, reason, language, frame=True, quiet=True)
 
 
@@ -97,7 +101,9 @@ def _set_block(
 def _measured(
     text: str, below: str, em: float, room: tuple[float, float], language: str, quiet: bool
 ) -> tuple[list[Line], list[Line], float]:
-    """(lines of the title, lines below, height of the ornament between): the em shrinks until the block fits the room."""
+    """(lines of the title, lines below, height of the ornament between): the em shrinks until the block fits the
+    room.
+    """
     while True:
         title = set_lines(text, Type(em, 400 if quiet else 600, language, title=not quiet), room[0])
         author = set_lines(below, Type(max(em * (0.6 if quiet else 0.42), 11), 500, language), room[0])

@@ -1,7 +1,8 @@
 """H.264 segments, and films joined from them by copying packets: every frame is compressed once.
 
-Segments are closed groups of pictures with the same settings, so that a body and a dissolve that were encoded on different days
-join without a seam. A film is written under a temporary name, synced, and renamed: an old film stays until the new one is whole.
+Segments are closed groups of pictures with the same settings, so that a body and a dissolve that were encoded on
+different days join without a seam. A film is written under a temporary name, synced, and renamed: an old film stays
+until the new one is whole.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from limner.errors import BadInput, DiskFull, MissingExtra
 from limner.film.planes import Frame, size_of, to_i420, to_rgb
 
 if TYPE_CHECKING:
-    from limner.film.sound import Samples
+    from limner.film.sound import Sound
     from limner.film.subtitles import Cue
 
 Quality = Literal["draft", "final"]
 
 _PRESETS: dict[Quality, dict[str, str]] = {
-    "draft": {"preset": "veryfast", "crf": "24"},
+    "draft": {"preset": "superfast", "crf": "24"},
     "final": {"preset": "medium", "crf": "20"},
 }
 _AUDIO_RATE = 48000
@@ -35,11 +36,21 @@ _AUDIO_BLOCK = 1024 * 64  # samples handed to the encoder at a time
 _BT709 = 1  # the code of its primaries, transfer and matrix (ITU-T H.273)
 _LIMITED = 1
 # An ASS header has to be there before a text track opens, although the text itself is plain
-_ASS_HEADER = b"[Script Info]\r\nScriptType: v4.00+\r\n\r\n[V4+ Styles]\r\nFormat: Name, Fontname, Fontsize\r\nStyle: Default,Arial,16\r\n\r\n[Events]\r\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\r\n"  # fmt: skip # noqa: E501
+_ASS_HEADER = b"""[Script Info]
+ScriptType: v4.00+
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize
+Style: Default,Arial,16
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""
 _ISO_639_2 = {
-    "ar": "ara", "cs": "ces", "da": "dan", "de": "deu", "el": "ell", "en": "eng", "es": "spa", "fa": "fas", "fi": "fin", "fr": "fra",
-    "he": "heb", "hi": "hin", "hu": "hun", "it": "ita", "ja": "jpn", "ko": "kor", "la": "lat", "nl": "nld", "no": "nor", "pl": "pol",
-    "pt": "por", "ro": "ron", "ru": "rus", "sv": "swe", "th": "tha", "tr": "tur", "uk": "ukr", "vi": "vie", "zh": "zho",
+    "ar": "ara", "cs": "ces", "da": "dan", "de": "deu", "el": "ell", "en": "eng", "es": "spa", "fa": "fas", "fi": "fin",
+    "fr": "fra", "he": "heb", "hi": "hin", "hu": "hun", "it": "ita", "ja": "jpn", "ko": "kor", "la": "lat", "nl": "nld",
+    "no": "nor", "pl": "pol", "pt": "por", "ro": "ron", "ru": "rus", "sv": "swe", "th": "tha", "tr": "tur", "uk": "ukr",
+    "vi": "vie", "zh": "zho",
 }  # fmt: skip
 
 
@@ -78,10 +89,9 @@ def encode_segment(
         }
         for number, picture in enumerate(frames):
             if size_of(picture) != size:
-                raise BadInput(
-                    f"Frame {number} is {size_of(picture)} pixels instead of {size}. Give all frames the size of the film."
-                )
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(to_i420(picture)), format="yuv420p")
+                raise BadInput(f"Frame {number} is {size_of(picture)} pixels, but the film is {size}. Make them equal.")
+            # shares the array's memory; x264 takes its own copy when it is handed the frame
+            frame = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(to_i420(picture)), format="yuv420p")
             frame.pts, frame.time_base = number, codec.time_base
             container.mux(stream.encode(frame))
             count += 1
@@ -95,7 +105,7 @@ def join_film(
     path: Path,
     segments: Sequence[Path],
     *,
-    sound: tuple[Samples, int],
+    sound: tuple[Sound, int],
     fps: int | Fraction,
     chapters: Sequence[tuple[float, str]] = (),
     subtitles: Sequence[Cue] = (),
@@ -104,44 +114,44 @@ def join_film(
 ) -> None:
     """Join segments, sound, subtitles and chapters into one MP4 with fast start.
 
-    The video packets are copied, one segment at a time; `sound` is (samples, rate), float, mono (N,) or stereo (N, 2), and may lie on
-    disk. `chapters` are (seconds, title). `metadata`: title, artist, comment, description, ... as MP4 knows them.
-    Raises BadInput (segments that don't fit together), DiskFull.
+    The video packets are copied, one segment at a time; `sound` is (samples, rate), float, mono (N,) or stereo (N,
+    2), and may lie on disk. `chapters` are (seconds, title). `metadata`: title, artist, comment, description, ...
+    as MP4 knows them. Raises BadInput (segments that don't fit together), DiskFull.
     """
     if not segments:
         raise BadInput("A film needs at least one scene.")
     av = _av()
     samples, rate = sound
-    with _replacing(path) as temporary:
-        with (
-            av.open(str(segments[0])) as first,
-            av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as film,
-        ):
-            model = first.streams.video[0]
-            video = film.add_stream_from_template(model)
-            video.time_base = model.time_base
-            audio = film.add_stream("aac", rate=_AUDIO_RATE, layout="mono" if samples.ndim == 1 else "stereo")
-            audio.bit_rate = 128_000
-            text = _subtitle_stream(film, language) if subtitles else None
-            tag = _ISO_639_2.get(language.split("-")[0].lower(), "")
-            if tag:
-                audio.metadata["language"] = tag
-            film.metadata.update(metadata or {})
-            sounds = _audio_packets(audio, samples, rate)
-            texts = _subtitle_packets(text, subtitles)
-            shape = (model.width, model.height, model.codec_context.extradata)
-            lengths = [_frames(segment) / Fraction(fps) for segment in segments]
-            film.set_chapters(_chapters(chapters, sum(lengths, Fraction(0))))
-            begin = Fraction(0)
-            for segment, length in zip(segments, lengths, strict=True):
-                for packet, time in _video_packets(segment, shape, video, begin, Fraction(fps)):
-                    # everything up to here first: the muxer then has no need to hold packets back
-                    _mux_until(film, sounds, time)
-                    _mux_until(film, texts, time)
-                    film.mux(packet)
-                begin += length
-            _mux_until(film, sounds, None)
-            _mux_until(film, texts, None)
+    with (
+        _replacing(path) as temporary,
+        av.open(str(segments[0])) as first,
+        av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as film,
+    ):
+        model = first.streams.video[0]
+        video = film.add_stream_from_template(model)
+        video.time_base = model.time_base
+        audio = film.add_stream("aac", rate=_AUDIO_RATE, layout="mono" if samples.ndim == 1 else "stereo")
+        audio.bit_rate = 128_000
+        text = _subtitle_stream(film, language) if subtitles else None
+        tag = _ISO_639_2.get(language.split("-")[0].lower(), "")
+        if tag:
+            audio.metadata["language"] = tag
+        film.metadata.update(metadata or {})
+        sounds = _audio_packets(audio, samples, rate)
+        texts = _subtitle_packets(text, subtitles)
+        shape = (model.width, model.height, model.codec_context.extradata)
+        lengths = [_frames(segment) / Fraction(fps) for segment in segments]
+        film.set_chapters(_chapters(chapters, sum(lengths, Fraction(0))))
+        begin = Fraction(0)
+        for segment, length in zip(segments, lengths, strict=True):
+            for packet, time in _video_packets(segment, shape, video, begin, Fraction(fps)):
+                # everything up to here first: the muxer then has no need to hold packets back
+                _mux_until(film, sounds, time)
+                _mux_until(film, texts, time)
+                film.mux(packet)
+            begin += length
+        _mux_until(film, sounds, None)
+        _mux_until(film, texts, None)
 
 
 def frame_from(path: Path, seconds: float) -> Frame:
@@ -185,7 +195,7 @@ def _frames(segment: Path) -> int:
         return int(container.streams.video[0].frames)
 
 
-def _audio_packets(stream: Any, samples: Samples, rate: int) -> Iterator[tuple[Any, float]]:
+def _audio_packets(stream: Any, samples: Sound, rate: int) -> Iterator[tuple[Any, float]]:
     av = _av()
     layout = "mono" if samples.ndim == 1 else "stereo"
     resampler = av.AudioResampler(format="fltp", layout=layout, rate=_AUDIO_RATE, frame_size=1024)
@@ -264,7 +274,7 @@ def _replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as problem:  # FFmpeg's errors are OSErrors too
+    except (OSError, _av().FFmpegError) as problem:
         if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise DiskFull(
                 f"No space left to write {path}. Free some and run the same command again; the old file is untouched."

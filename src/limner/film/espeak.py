@@ -1,4 +1,5 @@
-"""eSpeak NG through ctypes, one request per process: JSON on standard input, a JSON line and 16-bit PCM on standard output.
+"""eSpeak NG through ctypes, one request per process: JSON on standard input, a JSON line and 16-bit PCM on standard
+output.
 
 Run as a script by `limner.film.voice`, with nothing but the standard library, so that it starts in milliseconds.
 """

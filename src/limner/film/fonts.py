@@ -1,8 +1,9 @@
 """Fonts: found where they are, chosen by what they cover, and never an empty box.
 
-limner ships no font itself: the `film` extra brings Noto Sans (Latin, Greek, Cyrillic, Devanagari) and Fraunces (titles) as
-packages, both under the Open Font License. Every other script is drawn with the fonts of the machine or of any
-installed font package; a character that no font has is a `MissingGlyph` that names it and says what to install.
+limner ships no font itself: the `film` extra brings Noto Sans (Latin, Greek, Cyrillic, Devanagari) and Fraunces
+(titles) as packages, both under the Open Font License. Every other script is drawn with the fonts of the machine or
+of any installed font package; a character that no font has is a `MissingGlyph` that names it and says what to
+install.
 """
 
 from __future__ import annotations
@@ -91,7 +92,9 @@ class Face:
 
     @cached_property
     def coverage(self) -> Any:
-        """The set of code points that the font maps to a glyph that has an outline (empty: unreadable or colour only)."""
+        """The set of code points that the font maps to a glyph that has an outline (empty: unreadable or colour
+        only).
+        """
         try:
             face = self._face
             if face.glyph_count == 0 or face.has_color_png or face.has_color_paint or face.has_color_layers:
@@ -162,8 +165,8 @@ class Fonts:
 def fonts(role: Role = "text", extra: tuple[Path, ...] = ()) -> Fonts:
     """The fonts of this machine for running text or for titles, best first.
 
-    `extra`: font files or folders that go before all others. Those named in LIMNER_FONTS come after the font packages and
-    before the system's: they fill gaps.
+    `extra`: font files or folders that go before all others. Those named in LIMNER_FONTS come after the font
+    packages and before the system's: they fill gaps.
     """
     return Fonts(_find(role, extra))
 
@@ -176,7 +179,9 @@ def check_glyphs(text: str, choice: Fonts) -> None:
 
 
 def clean(text: str) -> str:
-    """`text` with the same length, made fit to draw: control characters and line ends are spaces, lone surrogates are U+FFFD."""
+    """`text` with the same length, made fit to draw: control characters and line ends are spaces, lone surrogates
+    are U+FFFD.
+    """
     return "".join(_CLEAN.get(unicodedata.category(c), c) for c in text)
 
 

@@ -1,12 +1,11 @@
 """Text as pictures: order (UAX #9), shaping, and outlines filled by HarfBuzz; no system library, no browser.
 
-A line of text becomes `Line`: glyphs at sub-pixel positions, each knowing which character it came from, so that one word can
-be coloured without shaping again. `paint` turns a line, or part of it, into an 8-bit coverage mask.
+A line of text becomes `Line`: glyphs at sub-pixel positions, each knowing which character it came from, so that one
+word can be coloured without shaping again. `paint` turns a line, or part of it, into an 8-bit coverage mask.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limner.errors import MissingExtra
+from limner.film.bidi import levels
 from limner.film.breaking import clusters, wrap
 from limner.film.fonts import Face, Fonts, MissingGlyph, clean, fonts, script_of
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Type:
-    """How text is set: `size` is the em in pixels, `weight` 100-900, `language` a BCP-47 tag (it picks local letter forms)."""
+    """How text is set: `size` is the em in pixels, `weight` 100-900, `language` a BCP-47 tag (it picks local letter
+    forms).
+    """
 
     size: float
     weight: int = 500
@@ -48,7 +50,9 @@ class Glyph:
 
 @dataclass(frozen=True)
 class Line:
-    """A shaped line. `width`, `ascent` and `descent` (both positive) in pixels; `start` is where its text lies in the whole."""
+    """A shaped line. `width`, `ascent` and `descent` (both positive) in pixels; `start` is where its text lies in
+    the whole.
+    """
 
     text: str
     start: int
@@ -88,8 +92,18 @@ def set_lines(text: str, type_: Type, width: float) -> list[Line]:
     text = clean(text)
     return [
         shape(text[start:end], type_, start)
-        for start, end in wrap(text, width, type_.language, lambda piece: shape(piece, type_).width)
+        for start, end in wrap(text, width, type_.language, lambda piece: _width(piece, type_))
     ]
+
+
+def _width(text: str, type_: Type) -> float:
+    """Pixels; without hinting they grow with the size, so each text is shaped once however often it is tried."""
+    return _unit_width(text, type_.weight, type_.language, type_.title) * type_.size
+
+
+@lru_cache(maxsize=8192)
+def _unit_width(text: str, weight: int, language: str, title: bool) -> float:
+    return shape(text, Type(1.0, weight, language, title)).width
 
 
 def paint(
@@ -127,17 +141,6 @@ def paint(
     return mask
 
 
-def right_to_left(text: str) -> bool:
-    """Whether a paragraph reads from right to left: its first strong character decides (UAX #9, P2 and P3)."""
-    for character in text:
-        kind = unicodedata.bidirectional(character)
-        if kind in ("R", "AL"):
-            return True
-        if kind == "L":
-            return False
-    return False
-
-
 _SHARED = "Zyyy"
 
 
@@ -155,22 +158,24 @@ class _Item:
 def _items(text: str, type_: Type) -> list[_Item]:
     pieces = clusters(text)
     faces = _faces([text[start:end] for start, end in pieces], type_.fonts)
-    levels = _levels(text)
+    embedding = levels(text)
     items: list[_Item] = []
     for (start, end), face in zip(pieces, faces, strict=True):
         script = script_of(text[start])
         last = items[-1] if items else None
-        if last is None or last.face is not face or last.level != levels[start]:
-            items.append(_Item(start, end, levels[start], face, script))
+        if last is None or last.face is not face or last.level != embedding[start]:
+            items.append(_Item(start, end, embedding[start], face, script))
         elif _SHARED in (script, last.script) or script == last.script:
             items[-1] = _Item(last.start, end, last.level, face, script if last.script == _SHARED else last.script)
         else:
-            items.append(_Item(start, end, levels[start], face, script))
+            items.append(_Item(start, end, embedding[start], face, script))
     return items
 
 
 def _faces(pieces: list[str], choice: Fonts) -> list[Face]:
-    """A face for each cluster. What all scripts share (spaces, marks, digits) keeps the font of the word it stands beside."""
+    """A face for each cluster. What all scripts share (spaces, marks, digits) keeps the font of the word it stands
+    beside.
+    """
     own = [None if script_of(piece[0]) == _SHARED else choice.face_for(piece) for piece in pieces]
     beside = next((face for face in own if face is not None), None)
     faces: list[Face] = []
@@ -188,42 +193,6 @@ def _faces(pieces: list[str], choice: Fonts) -> list[Face]:
     if missing:
         raise MissingGlyph(missing)
     return faces
-
-
-@lru_cache(maxsize=256)
-def _levels(text: str) -> tuple[int, ...]:
-    """The embedding level of each character (UAX #9 up to I2); odd levels run from right to left."""
-    if all(unicodedata.bidirectional(c) in _PLAIN for c in text):
-        return (0,) * len(text)
-    try:
-        from bidi import algorithm
-    except ImportError:
-        raise MissingExtra("Right-to-left text", "film") from None
-    base = int(right_to_left(text))
-    # explicit marks are removed by the algorithm (X9): replaced by a neutral one, so that levels stay aligned with characters
-    plain = "".join("\u200b" if unicodedata.bidirectional(c) in _EXPLICIT else c for c in text)
-    storage = algorithm.get_empty_storage()
-    storage["base_level"], storage["base_dir"] = base, ("L", "R")[base]
-    algorithm.get_embedding_levels(plain, storage)
-    kept = [i for i, c in enumerate(plain) if unicodedata.bidirectional(c) != "BN"]
-    for resolve in (
-        algorithm.explicit_embed_and_overrides,
-        algorithm.resolve_weak_types,
-        algorithm.resolve_neutral_types,
-        algorithm.resolve_implicit_levels,
-    ):
-        resolve(storage, False)
-    found = dict(zip(kept, (char["level"] for char in storage["chars"]), strict=True))
-    levels, level = [], base
-    for i in range(len(text)):
-        level = found.get(i, level)
-        levels.append(level)
-    trailing = len(text) - len(text.rstrip())  # L1: white space at the end of a line takes the paragraph's direction
-    return tuple(levels[: len(text) - trailing] + [base] * trailing)
-
-
-_PLAIN = frozenset(("L", "EN", "ES", "ET", "CS", "NSM", "BN", "B", "S", "WS", "ON", ""))
-_EXPLICIT = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
 
 
 def _visual_order(items: list[_Item]) -> Iterator[_Item]:

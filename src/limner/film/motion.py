@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from limner.film.planes import Frame, blend, planes, size_of
+from limner.film.planes import Frame, blend, planes
 from limner.rng import numpy_rng
 
 try:
@@ -21,7 +21,9 @@ _FURTHEST = 1.12  # zoom
 
 @dataclass(frozen=True)
 class Move:
-    """From one view of the picture to another. `x`, `y`: centre of the view as a share of the picture; `zoom` 1 shows all of it."""
+    """From one view of the picture to another. `x`, `y`: centre of the view as a share of the picture; `zoom` 1
+    shows all of it.
+    """
 
     x0: float
     y0: float
@@ -53,7 +55,8 @@ def ease(t: float) -> float:
 
 
 def plan_move(seed: int, index: int, aspect: float = 16 / 9, focus: tuple[float, float] = (0.5, 0.5)) -> Move:
-    """The move for scene `index`: in and out by turns, now and then a pan along the longer side; a function of (seed, index).
+    """The move for scene `index`: in and out by turns, now and then a pan along the longer side; a function of
+    (seed, index).
 
     `aspect` is width by height; `focus` is where the picture's subject is, as shares.
     """
@@ -72,7 +75,8 @@ def plan_move(seed: int, index: int, aspect: float = 16 / 9, focus: tuple[float,
 def frame_at(picture: Frame, move: Move, t: float, size: tuple[int, int], *, fine: bool = True) -> Frame:
     """What the camera sees at `t` in [0, 1] of the move, at `size` (width, height), in the layout of `picture`.
 
-    `fine` resamples luma (or RGB) bicubically, else bilinearly. The picture should have the shape of `size` (see `reframe`).
+    `fine` resamples luma (or RGB) bicubically, else bilinearly. The picture should have the shape of `size` (see
+    `reframe`).
     """
     left, top, right, bottom = move.view(t)
     if picture.ndim == 3:
@@ -92,7 +96,9 @@ def dissolve(a: Frame, b: Frame, t: float) -> Frame:
 
 
 def reframe(picture: Frame, size: tuple[int, int]) -> Frame:
-    """The part of an RGB picture (H, W, 3) that has the shape of `size` and holds most of what there is to see, at `size`."""
+    """The part of an RGB picture (H, W, 3) that has the shape of `size` and holds most of what there is to see, at
+    `size`.
+    """
     height, width = picture.shape[:2]
     wanted = size[0] / size[1]
     crop_w, crop_h = min(width, height * wanted), min(height, width / wanted)
@@ -104,9 +110,11 @@ def reframe(picture: Frame, size: tuple[int, int]) -> Frame:
 
 
 def subject(picture: Frame) -> tuple[float, float]:
-    """Where the subject of an RGB picture is, as shares of width and height: the centre of its contrast and colour edges.
+    """Where the subject of an RGB picture is, as shares of width and height: the centre of its contrast and colour
+    edges.
 
-    Squaring the energy lets the few strong edges of a figure outweigh much faint texture; the middle is preferred in doubt.
+    Squaring the energy lets the few strong edges of a figure outweigh much faint texture; the middle is preferred
+    in doubt.
     """
     small = np.asarray(Image.fromarray(picture).resize((64, 64), Image.Resampling.BOX), np.float64)
     dy, dx = np.gradient(small, axis=(0, 1))

@@ -1,8 +1,9 @@
 """Frames in two layouts, told apart by their shape, and the one place where colour is converted.
 
-RGB is uint8 (H, W, 3). I420 is uint8 (H * 3 / 2, W): the luma plane, then both chroma planes at half size, in BT.709 with limited
-range, which is what the encoder takes. A picture is converted once and then moved, dissolved and captioned in I420: half the bytes, and no
-conversion of every frame. Every function of the film takes both layouts and returns what it was given.
+RGB is uint8 (H, W, 3). I420 is uint8 (H * 3 / 2, W): the luma plane, then both chroma planes at half size, in
+BT.709 with limited range, which is what the encoder takes. A picture is converted once and then moved, dissolved
+and captioned in I420: half the bytes, and no conversion of every frame. Every function of the film takes both
+layouts and returns what it was given.
 """
 
 from __future__ import annotations

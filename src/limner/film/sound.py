@@ -1,7 +1,7 @@
 """Sound in numpy: reading, resampling, placing, loudness (ITU-R BS.1770-4) and mastering with a true-peak limiter.
 
-Samples are float in [-1, 1], mono (N,) or (N, channels), at `rate` Hz. The long operations work through the film in blocks, so
-that arrays on disk (`numpy.memmap`) of any length need no more memory than short ones.
+Samples are float in [-1, 1], mono (N,) or (N, channels), at `rate` Hz. The long operations work through the film in
+blocks and also take a `Track`, whose samples lie on disk, so that an hour needs no more memory than a minute.
 """
 
 from __future__ import annotations
@@ -55,7 +55,36 @@ def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
     return np.nan_to_num(np.concatenate(blocks)).clip(-1, 1).astype(np.float32), int(rate)
 
 
-def write_wav(path: Path, samples: Samples, rate: int) -> None:
+class Track:
+    """Mono float32 samples in a file of its own, read and written by slices like an array; silent at first.
+
+    A memory map would do the same, but its pages count as the program's memory.
+    """
+
+    ndim = 1
+
+    def __init__(self, path: Path, length: int) -> None:
+        self.path, self.shape = path, (length,)
+        with path.open("wb") as file:
+            file.truncate(4 * length)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, where: slice) -> NDArray[np.float32]:
+        start, stop, _ = where.indices(len(self))
+        return np.fromfile(self.path, np.float32, max(0, stop - start), offset=4 * start)
+
+    def __setitem__(self, where: slice, samples: Samples) -> None:
+        with self.path.open("rb+") as file:
+            file.seek(4 * where.indices(len(self))[0])
+            file.write(np.ascontiguousarray(samples, np.float32).data)
+
+
+Sound: TypeAlias = "Samples | Track"
+
+
+def write_wav(path: Path, samples: Sound, rate: int) -> None:
     """Write 16-bit PCM, rounded."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
@@ -69,7 +98,7 @@ def to_int16(samples: Samples) -> NDArray[np.int16]:
     return np.clip(np.rint(np.asarray(samples) * 32767), -32768, 32767).astype("<i2")
 
 
-def blocks(samples: Samples, size: int) -> Iterator[Samples]:
+def blocks(samples: Sound, size: int) -> Iterator[Samples]:
     for start in range(0, len(samples), size):
         yield samples[start : start + size]
 
@@ -121,21 +150,22 @@ def fade(samples: Samples, rate: int, *, into: float = 0.0, out: float = 0.0) ->
     return result
 
 
-def place(parts: Iterable[tuple[float, Samples]], rate: int, seconds: float, out: Samples | None = None) -> Samples:
-    """A mono track of `seconds`, silent but for `parts` that begin at their times (seconds); overlaps add up.
-
-    `out`, of that length, takes the result (an array on disk for long films).
-    """
-    length = round(seconds * rate)
-    track = np.zeros(length, np.float32) if out is None else out
-    for start, samples in parts:
-        first = max(0, round(start * rate))
-        piece = samples[: max(0, length - first)]
-        track[first : first + len(piece)] += piece
+def place(parts: Iterable[tuple[float, Samples]], rate: int, seconds: float) -> NDArray[np.float32]:
+    """A mono track of `seconds`, silent but for `parts` that begin at their times (seconds); overlaps add up."""
+    track = np.zeros(round(seconds * rate), np.float32)
+    place_into(track, parts, rate)
     return track
 
 
-def loudness(samples: Samples, rate: int) -> float:
+def place_into(track: Sound, parts: Iterable[tuple[float, Samples]], rate: int) -> None:
+    """Add `parts` to `track` at their times (seconds); what lies beyond its end is cut off."""
+    for start, samples in parts:
+        first = max(0, round(start * rate))
+        piece = samples[: max(0, len(track) - first)]
+        track[first : first + len(piece)] = track[first : first + len(piece)] + piece
+
+
+def loudness(samples: Sound, rate: int) -> float:
     """Integrated loudness in LUFS (ITU-R BS.1770-4: K-weighting, 400 ms blocks, absolute and relative gates).
 
     Minus infinity for silence. Sound shorter than one block is measured as one block.
@@ -150,39 +180,41 @@ def loudness(samples: Samples, rate: int) -> float:
     return -0.691 + 10 * math.log10(kept.mean())
 
 
-def true_peak(samples: Samples, rate: int) -> float:
+def true_peak(samples: Sound, rate: int) -> float:
     """Peak of the waveform between the samples in dBTP, by four-fold oversampling (BS.1770-4, annex 2)."""
     highest = max((float(_envelope(block).max(initial=0.0)) for block in _overlapping(samples, rate)), default=0.0)
     return 20 * math.log10(highest) if highest > 0 else -math.inf
 
 
-def master(
-    samples: Samples, rate: int, target: float = -16.0, peak: float = -1.0, out: Samples | None = None
-) -> Samples:
-    """Bring `samples` to `target` LUFS with no true peak above `peak` dBTP; silence stays silence.
+def master(samples: Samples, rate: int, target: float = -16.0, peak: float = -1.0) -> NDArray[np.float32]:
+    """Bring `samples` to `target` LUFS with no true peak above `peak` dBTP; silence stays silence."""
+    out = np.empty(samples.shape, np.float32)
+    master_into(out, samples, rate, target, peak)
+    return out
+
+
+def master_into(out: Sound, samples: Sound, rate: int, target: float = -16.0, peak: float = -1.0) -> None:
+    """`master` with the result in `out`, of the same length.
 
     Gain first, then a limiter that sees 5 ms ahead; what the limiter takes away is given back by a second pass.
     """
-    result = np.empty(samples.shape, np.float32) if out is None else out
-    gain, before = 0.0, loudness(samples, rate)
-    if before == -math.inf:
-        result[...] = samples
-        return result
-    wanted = target - before
+    before = loudness(samples, rate)
+    wanted = 0.0 if before == -math.inf else target - before
+    gain = 0.0
     for _ in range(3):
         gain += wanted
-        _limit(samples, rate, 10 ** (gain / 20), 10 ** (peak / 20), result)
-        wanted = target - loudness(result, rate)
-        if abs(wanted) < 0.05:
+        _limit(samples, rate, 10 ** (gain / 20), 10 ** (peak / 20), out)
+        wanted = target - loudness(out, rate)
+        if abs(wanted) < 0.05 or wanted == math.inf:
             break
-    over = true_peak(result, rate) - peak
+    over = true_peak(out, rate) - peak
     if over > 0:
-        for block in blocks(result, rate * _BLOCK):
-            block *= 10 ** (-(over + 0.01) / 20)
-    return result
+        for start in range(0, len(out), rate * _BLOCK):
+            where = slice(start, start + rate * _BLOCK)
+            out[where] = out[where] * 10 ** (-(over + 0.01) / 20)
 
 
-def _limit(samples: Samples, rate: int, gain: float, ceiling: float, out: Samples) -> None:
+def _limit(samples: Sound, rate: int, gain: float, ceiling: float, out: Sound) -> None:
     """`samples` * `gain`, turned down smoothly around every place where the true peak would pass `ceiling`."""
     reach = max(1, int(0.005 * rate))
     margin = 2 * reach + 16
@@ -236,16 +268,16 @@ def _resampling_taps_short() -> NDArray[np.float64]:
     return np.asarray(taps / taps.sum(axis=1, keepdims=True))
 
 
-def _overlapping(samples: Samples, rate: int) -> Iterator[Samples]:
+def _overlapping(samples: Sound, rate: int) -> Iterator[Samples]:
     for start in range(0, len(samples), rate * _BLOCK):
         yield samples[max(0, start - 16) : start + rate * _BLOCK + 16]
 
 
-def _block_powers(samples: Samples, rate: int) -> NDArray[np.float64]:
+def _block_powers(samples: Sound, rate: int) -> NDArray[np.float64]:
     """K-weighted power of each 400 ms block (75 % overlap), summed over channels with weight 1 (mono and stereo)."""
     if len(samples) == 0:
         return np.zeros(0)
-    hop = int(round(0.1 * rate))
+    hop = round(0.1 * rate)
     hops = max(len(samples) // hop, 1)
     energy = np.zeros(hops)
     kernel = _k_weighting(rate)

@@ -1,7 +1,8 @@
+# ruff: noqa: RUF001  (punctuation of other scripts is meant)
 """Subtitles: the spoken words cut into cues that a person can read, and the files that carry them (SRT, WebVTT).
 
-The limits are those of broadcasters: two lines of 42 letters (16 for ideographs), cues of one to seven seconds, a gap of two frames
-between them, breaks where the sentence breaks.
+The limits are those of broadcasters: two lines of 42 letters (16 for ideographs), cues of one to seven seconds, a
+gap of two frames between them, breaks where the sentence breaks.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from limner.film.breaking import breaks, columns, wrap
@@ -39,7 +41,7 @@ class Cue:
     @property
     def lines(self) -> tuple[str, ...]:
         edges = (0, *self.breaks, len(self.text))
-        return tuple(self.text[i:j].strip() for i, j in zip(edges, edges[1:], strict=False))
+        return tuple(self.text[i:j].strip() for i, j in pairwise(edges))
 
 
 def make_cues(
@@ -47,7 +49,8 @@ def make_cues(
 ) -> list[Cue]:
     """Cues for `text` as spoken in `speech`, which begins `start` seconds into the film.
 
-    No cue has more than `lines` lines of `max_chars` (an ideograph counts as 2.6). Cues follow each other without overlap.
+    No cue has more than `lines` lines of `max_chars` (an ideograph counts as 2.6). Cues follow each other without
+    overlap.
     """
     text = clean(text)
     pieces = _pieces(text, language, max_chars)
@@ -80,7 +83,7 @@ def _pieces(text: str, language: str, max_chars: int) -> list[tuple[int, int]]:
     """Pieces that stay together: between places where a line may break, none longer than a line."""
     edges = [0, *breaks(text, language), len(text)]
     pieces = []
-    for left, right in zip(edges, edges[1:], strict=False):
+    for left, right in pairwise(edges):
         if columns(text[left:right].strip()) <= max_chars:
             pieces.append((left, right))
         else:
@@ -123,12 +126,13 @@ def _best_cuts(
         for j in range(i + 1, count + 1):
             content = text[pieces[i][0] : pieces[j - 1][1]].strip()
             seconds = times[j - 1][1] - times[i][0]
-            fits = columns(content) <= room and len(wrap(content, max_chars, language)) <= lines
+            width = columns(content)
+            fits = width <= max_chars or (width <= room and len(wrap(content, max_chars, language)) <= lines)
             if j > i + 1 and not (fits and seconds <= _LONGEST):
                 break
             hurried = max(0.0, _SHORTEST - seconds) * 3
             sentences = sum(_ends(text, pieces[k][1], _SENTENCE_END) for k in range(i, j - 1))
-            empty = 1 - columns(content) / room
+            empty = 1 - width / room
             cost = 1.0 + _cut_cost(text, pieces[j - 1][1]) + hurried + 1.5 * sentences + 0.5 * empty * empty
             options.append((best[j][0] + cost, j))
         best[i] = min(options)

@@ -1,7 +1,8 @@
 """Voices: a sentence goes in, speech with the time of every word comes out.
 
-Three kinds: eSpeak NG from its wheel (always there, offline, a draft voice in a hundred languages), a Piper voice file, and the
-user's own recordings. Where an engine gives no word times, the words are aligned to eSpeak's rendering of the same text.
+Three kinds: eSpeak NG from its wheel (always there, offline, a draft voice in a hundred languages), a Piper voice
+file, and the user's own recordings. Where an engine gives no word times, the words are aligned to eSpeak's
+rendering of the same text.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Voice(Protocol):
 
 
 def open_voice(spec: str, language: str) -> Voice:
-    """ "espeak" (the story's language), "espeak:en-gb", "piper:FILE.onnx" or "recorded:FOLDER".
+    """A voice by name: "espeak" (the story's language), "espeak:en-gb", "piper:FILE.onnx" or "recorded:FOLDER".
 
     Raises BadInput for an unknown kind, language or file, MissingExtra where the engine isn't installed.
     """
@@ -78,7 +79,7 @@ def open_voice(spec: str, language: str) -> Voice:
 
 
 class EspeakVoice:
-    """eSpeak NG. `language` is a tag or a voice name ("en", "en-gb", "pt-BR", "cmn"), with "+f3" and the like for a variant."""
+    """eSpeak NG. `language` is a tag or a voice name ("en-gb", "pt-BR", "cmn"); "+f3" or the like picks a variant."""
 
     def __init__(self, language: str) -> None:
         wanted, _, variant = language.partition("+")
@@ -95,7 +96,7 @@ class EspeakVoice:
         samples = np.frombuffer(sound, "<i2").astype(np.float32) / 32768
         rate = int(answer["rate"])
         words = _words_from_events(spoken, tokens, answer["events"], samples, rate)
-        return Speech(samples, rate, words, _notes(text, self._voice))
+        return Speech(samples, rate, words, _notes(text, self._voice.split("+")[0]))
 
 
 class PiperVoice:
@@ -106,7 +107,7 @@ class PiperVoice:
         for needed in (path, path.with_name(path.name + ".json")):
             if not needed.is_file():
                 raise BadInput(
-                    f"The Piper voice {path} needs the file {needed.name} in {needed.parent}: download both files of a voice."
+                    f"The Piper voice {path} needs the file {needed.name} beside it: download both files of a voice."
                 )
         try:
             from piper import PiperVoice as Engine
@@ -128,7 +129,9 @@ class PiperVoice:
 
 
 class RecordedVoice:
-    """The user's own recordings: a folder with one audio file a scene, numbered from 1 ("001.wav", "2 the owl.m4a", ...)."""
+    """The user's own recordings: a folder with one audio file a scene, numbered from 1 ("001.wav", "2 the owl.m4a",
+    ...).
+    """
 
     def __init__(self, folder: Path, language: str) -> None:
         self.folder, self.name = folder, f"recorded:{folder.name}"
@@ -181,14 +184,17 @@ def find_espeak_voice(language: str) -> str:
         known = espeak_languages()
         names = {voice["name"].lower(): voice["languages"][0][1] for voice in _espeak_voices()}
         near = difflib.get_close_matches(wanted, [*known, *names], n=5, cutoff=0.4)
-        close = ", ".join(names.get(name, name) for name in near) or "en, de, fr, es, cmn"
+        close = ", ".join(str(names.get(name, name)) for name in near) or "en, de, fr, es, cmn"
         raise BadInput(
             f"eSpeak NG has no voice for the language {language!r}. Close ones: {close}. There are {len(known)} in all."
         )
-    return min(ranked)[1]
+    return str(min(ranked)[1])
 
 
-_ALIASES = {"zh": "cmn", "zh-cn": "cmn", "zh-tw": "cmn", "zh-hans": "cmn", "zh-hant": "cmn", "zh-hk": "yue", "no": "nb", "iw": "he", "tl": "fil"}  # fmt: skip
+_ALIASES = {
+    "zh": "cmn", "zh-cn": "cmn", "zh-tw": "cmn", "zh-hans": "cmn", "zh-hant": "cmn", "zh-hk": "yue",
+    "no": "nb", "iw": "he", "tl": "fil",
+}  # fmt: skip
 
 
 def _speakable(text: str) -> str:
@@ -199,7 +205,7 @@ def _speakable(text: str) -> str:
 
 
 def _notes(text: str, voice: str) -> tuple[str, ...]:
-    if voice.startswith("ja") and re.search(r"[\u3400-\u9fff々]", text):
+    if voice.endswith("/ja") and re.search(r"[\u3400-\u9fff々]", text):
         return (
             "eSpeak NG can't read kanji: it says 'Chinese letter'. Write this narration in kana, or use another voice.",
         )
@@ -209,7 +215,9 @@ def _notes(text: str, voice: str) -> tuple[str, ...]:
 def _words_from_events(
     text: str, tokens: Sequence[tuple[int, int]], events: Sequence[Sequence[int]], samples: Samples, rate: int
 ) -> tuple[Word, ...]:
-    """Word times from eSpeak's events [position, sample]; words that it merged with a neighbour share the time by length."""
+    """Word times from eSpeak's events [position, sample]; words that it merged with a neighbour share the time by
+    length.
+    """
     anchors: dict[int, float] = {}
     for position, sample in events:
         if position not in anchors and sample / rate >= max(anchors.values(), default=0.0):
@@ -237,7 +245,7 @@ _HOP = 0.01  # seconds
 def _loudness_curve(samples: Samples, rate: int) -> Samples:
     hop = max(1, int(_HOP * rate))
     count = max(1, len(samples) // hop)
-    return np.sqrt(np.mean(np.square(np.resize(samples, count * hop).reshape(count, hop)), axis=1))
+    return np.asarray(np.sqrt(np.mean(np.square(np.resize(samples, count * hop).reshape(count, hop)), axis=1)))
 
 
 def _voiced_end(level: Samples, start: float, following: float) -> float:
@@ -259,7 +267,9 @@ def _espeak_voices() -> tuple[dict[str, Any], ...]:
 
 
 def _espeak(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """Ask eSpeak NG in a process of its own: the library keeps global state, and a crash in it must not end the film."""
+    """Ask eSpeak NG in a process of its own: the library keeps global state, and a crash in it must not end the
+    film.
+    """
     try:
         import espeakng_loader
     except ImportError:
