@@ -186,9 +186,18 @@ def true_peak(samples: Sound, rate: int) -> float:
     return 20 * math.log10(highest) if highest > 0 else -math.inf
 
 
-def master(samples: Samples, rate: int, target: float = -16.0, peak: float = -1.0) -> NDArray[np.float32]:
-    """Bring `samples` to `target` LUFS with no true peak above `peak` dBTP; silence stays silence."""
-    out = np.empty(samples.shape, np.float32)
+def master(
+    samples: Samples,
+    rate: int,
+    target: float = -16.0,
+    peak: float = -1.0,
+    out: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Bring `samples` to `target` LUFS with no true peak above `peak` dBTP; silence stays silence.
+
+    The result is a new array, or `out`.
+    """
+    out = np.empty(samples.shape, np.float32) if out is None else out
     master_into(out, samples, rate, target, peak)
     return out
 
