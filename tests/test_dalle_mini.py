@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from limner.data.kinds import Captioned, Pictures
 from limner.errors import BadCheckpoint, BadInput, CannotDo
+from limner.parity.dalle_mini import flax_state
+from limner.parity.record import Record
 from limner.published import dalle_mini as published
 from limner.published.dalle_mini_text import BytePairs, hashtag, mend, normalise
 from limner.published.keys import fill
@@ -32,6 +35,7 @@ from limner.systems.text.dalle_mini import (
 )
 from limner.systems.text.vqgan import VQGAN
 
+RECORDS = Path(__file__).parent / "parity"
 BOOK = VQGAN.Config(
     width=32,
     multipliers=(1, 2),
@@ -154,7 +158,9 @@ def test_a_candidate_depends_on_its_own_seed_alone(model):
 def test_guidance_of_one_is_the_model_and_of_none_the_empty_caption(model):
     plain = model.sample(TEXT, (1, 2), guidance=1.0)
     torch.testing.assert_close(model.sample(TEXT, (1, 2), guidance=1.0 + 1e-9), plain)
-    torch.testing.assert_close(model.sample(TEXT, (1, 2), guidance=0.0), model.sample(empty_caption(TEXT), (1, 2), guidance=1.0))
+    torch.testing.assert_close(
+        model.sample(TEXT, (1, 2), guidance=0.0), model.sample(empty_caption(TEXT), (1, 2), guidance=1.0)
+    )
 
 
 def test_top_k_keeps_ties_and_top_p_the_fewest_that_suffice():
@@ -367,6 +373,34 @@ def test_a_strange_or_lacking_entry_is_refused(model):
         published.rename(twice, published.TRANSFORMER_FLAX, "flax_model.msgpack")
 
 
+def test_the_flax_release_and_its_port_are_one_model():
+    records = {name: Record.read(RECORDS / f"dalle-mini-{name}.json") for name in ("flax", "encoder", "decoder")}
+    tree = flax_state(records["flax"])
+    options = records["flax"].options | {"decoder_start_token_id": 16384}
+    flax = published.open_flax(options, tree)
+    assert flax.config.start == 16384 and not flax.training
+
+    halves = {}
+    for side, network in (("encoder", flax.encoder), ("decoder", flax.decoder)):
+        names = {name: torch.empty(0) for name in records[side].content["state"]}
+        weights = network.state_dict()
+        halves[side] = {
+            name: weights[ours]
+            for name in names
+            for ours in published.rename({name: names[name]}, published.TRANSFORMER_PORT, side)
+            if ours in weights  # the port's files lack the scales that its networks have
+        }
+    port = published.open_port(halves["encoder"], halves["decoder"], head_width=16)
+    assert port.config == replace(flax.config, vqgan=None)
+    text = torch.randint(3, 100, (2, 64))
+    image = torch.randint(0, 16384, (2, 256))
+    with torch.no_grad():
+        assert torch.equal(port(text, image), flax(text, image))
+
+    with pytest.raises(BadCheckpoint, match="min-dalle"):
+        published.open_port(halves["encoder"], {})
+
+
 def test_options_that_were_never_released_are_refused():
     options = {
         **{"encoder_vocab_size": 20, "image_vocab_size": 15, "d_model": 32, "max_text_length": 8, "image_length": 16},
@@ -418,7 +452,9 @@ def test_hashtags_fall_apart_by_the_frequency_of_words():
 
 
 def test_byte_pairs_are_read_framed_cut_and_padded(tmp_path):
-    vocabulary = {token: i for i, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", "Ġ", "f", "o", "x", "Ġf", "ox", "Ġfox"])}
+    vocabulary = {
+        token: i for i, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", "Ġ", "f", "o", "x", "Ġf", "ox", "Ġfox"])
+    }
     (tmp_path / "vocab.json").write_text(json.dumps(vocabulary), "utf-8")
     (tmp_path / "merges.txt").write_text("#version: 0.2\nĠ f\no x\nĠf ox\n", "utf-8")
     pairs = BytePairs.open(tmp_path, length=6)

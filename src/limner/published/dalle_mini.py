@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from limner.errors import BadCheckpoint
 from limner.published.keys import fill, renamed
@@ -142,6 +143,68 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Ten
             yield from leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
+
+
+# What a release's files hold -> a model
+
+
+def open_flax(
+    options: Mapping[str, Any],
+    tree: Mapping[str, Any],
+    vqgan: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
+    where: str = "flax_model.msgpack",
+) -> DalleMini:
+    """dalle-mini's `config.json` and parameter tree, and the same two of vqgan-jax, without which it can't paint."""
+    painter = None if vqgan is None else replace(config_from_taming(vqgan[0]), value_range=(0.0, 1.0))
+    model = DalleMini(replace(config_from_flax(options), vqgan=painter))
+    fill(transformer(model), rename(from_flax(tree), TRANSFORMER_FLAX, where), where)
+    if vqgan is not None and model.vqgan is not None:
+        fill_vqgan(model.vqgan, rename(from_flax(vqgan[1]), VQGAN_TAMING, f"VQGAN {where}"), f"VQGAN {where}")
+    return model.eval()
+
+
+def open_port(
+    encoder: Mapping[str, Tensor],
+    decoder: Mapping[str, Tensor],
+    detokenizer: Mapping[str, Tensor] | None = None,
+    *,
+    head_width: int = 64,
+    start_token: int | None = 16384,
+) -> DalleMini:
+    """min-dalle's `encoder.pt`, `decoder.pt` and `detoker.pt`, whose sizes say all but these two numbers."""
+    painter = None if detokenizer is None else rename(detokenizer, VQGAN_TAMING, "detoker.pt")
+    halves = {
+        "encoder": rename(encoder, TRANSFORMER_PORT, "encoder.pt"),
+        "decoder": rename(decoder, TRANSFORMER_PORT, "decoder.pt"),
+    }
+    try:
+        words, width = halves["encoder"]["tokens.weight"].shape
+        config = DalleMini.Config(
+            text_vocabulary=words,
+            image_vocabulary=len(halves["decoder"]["tokens.weight"]) - 1,
+            width=width,
+            encoder_layers=sum(name.endswith(".glu.out.weight") for name in halves["encoder"]),
+            decoder_layers=sum(name.endswith(".glu.out.weight") for name in halves["decoder"]),
+            heads=width // head_width,
+            glu_width=len(halves["encoder"]["layers.0.glu.gate.weight"]),
+            text_length=len(halves["encoder"]["positions.weight"]),
+            grid=square(len(halves["decoder"]["positions.weight"])),
+            start_token=start_token,
+            norm_scales="layers.0.norm_in.weight" in halves["encoder"],
+            vqgan=painter and config_from_detokenizer(painter),
+        )
+    except KeyError as error:
+        raise BadCheckpoint(f"encoder.pt and decoder.pt lack {error}: they aren't min-dalle's files.") from error
+    model = DalleMini(config)
+    fill(model.encoder, halves["encoder"], "encoder.pt")
+    fill(model.decoder, halves["decoder"], "decoder.pt")
+    if painter is not None and model.vqgan is not None:
+        fill_vqgan(model.vqgan, painter, "detoker.pt")
+    return model.eval()
+
+
+def transformer(model: DalleMini) -> nn.Module:
+    return nn.ModuleDict({"encoder": model.encoder, "decoder": model.decoder})
 
 
 # Published options -> our configurations

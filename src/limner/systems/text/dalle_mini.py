@@ -21,9 +21,10 @@ from limner.data.kinds import Batch, Captioned
 from limner.errors import BadInput, CannotDo
 from limner.rng import Rng, torch_rng
 from limner.system import Drawing, Game, Player, System, adam, config_from, to_uint8, warmup
+from limner.systems.text.patch_codes import PatchCodes
 from limner.systems.text.vqgan import VQGAN
+from limner.systems.text.words import BEGIN, END, PAD, WordTokeniser
 
-BEGIN, PAD, END = 0, 1, 2  # BART's special text tokens; the empty caption is BEGIN END PAD PAD ...
 
 
 class Tokeniser(Protocol):
@@ -63,7 +64,10 @@ class DalleMini(System):
         grid: tuple[int, int] = (16, 16)  # rows, columns of codes
         start_token: int | None = None  # None: the extra row, `image_vocabulary`
         norm_scales: bool = False  # the min-dalle port gives every normalisation a scale, left at 1
-        vqgan: VQGAN.Config | None = field(default_factory=lambda: VQGAN.Config(value_range=(0.0, 1.0)))
+        vqgan: VQGAN.Config | PatchCodes.Config | None = field(
+            default_factory=lambda: VQGAN.Config(value_range=(0.0, 1.0))
+        )
+        words: tuple[str, ...] = ()  # a vocabulary of whole words; without one, a byte pair tokeniser is set from outside
 
         caption_drop: float = 0.1  # share of captions emptied in training, for guidance
         init_std: float = 0.02
@@ -72,7 +76,8 @@ class DalleMini(System):
 
         def __post_init__(self) -> None:
             if isinstance(self.vqgan, Mapping):  # read from JSON
-                object.__setattr__(self, "vqgan", config_from(VQGAN.Config, self.vqgan, "vqgan"))
+                kind = VQGAN.Config if "multipliers" in self.vqgan else PatchCodes.Config
+                object.__setattr__(self, "vqgan", config_from(kind, self.vqgan, "vqgan"))
 
         @property
         def start(self) -> int:
@@ -95,7 +100,12 @@ class DalleMini(System):
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, 0, config.init_std)
-        self.vqgan = None if config.vqgan is None else VQGAN(config.vqgan)  # trained on its own; frozen here
+        self.vqgan: VQGAN | PatchCodes | None = None  # made on its own; frozen here
+        if config.vqgan is not None:
+            codec = PatchCodes(config.vqgan) if isinstance(config.vqgan, PatchCodes.Config) else VQGAN(config.vqgan)
+            self.vqgan = codec.requires_grad_(False)
+        if config.words:
+            self.tokenise = WordTokeniser(config.words, config.text_length)
         transformer = (self.encoder, self.decoder)
         self.players = {"transformer": Player(transformer, adam(config.learning_rate), warmup(config.warmup))}
 
@@ -131,7 +141,7 @@ class DalleMini(System):
         image = vqgan.encode(batch.pictures).flatten(1)
         return Tokens(tokenise(batch.captions).to(image.device), image)
 
-    def complete(self) -> tuple[Tokeniser, VQGAN]:
+    def complete(self) -> tuple[Tokeniser, VQGAN | PatchCodes]:
         """The two ends of the model, or `CannotDo` when it was loaded without one."""
         if self.tokenise is None or self.vqgan is None:
             raise CannotDo(
