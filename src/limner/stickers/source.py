@@ -1,7 +1,7 @@
 """The Sticker World as training data: what a sample shows depends on its number alone.
 
-`scenes` are the storybook's: its nouns, in clear weather, on a grid of even cells, so that a small picture model that
-writes cells of 16 pixels sees the same thing made of the same cells wherever it stands. `collages` crowd a place with
+`scenes` are the storybook's: its nouns at their normal size, in clear weather, on a grid of even cells, so that a small
+model that writes cells of 16 pixels sees the same thing made of the same cells wherever it stands. `collages` crowd a place with
 stickers and mean nothing: an autoencoder that learns from them sees every sticker many times sooner.
 """
 
@@ -18,7 +18,7 @@ from limner.rng import derive, numpy_rng
 from limner.stickers.captions import caption
 from limner.stickers.kinds import to_tensor
 from limner.stickers.art import STYLES
-from limner.stickers.vocabulary import PLACES, TIMES, storybook_nouns
+from limner.stickers.vocabulary import PLACES, TIMES, noun, storybook_nouns
 from limner.stickers.vocabulary import SEASONS as ALL_SEASONS
 from limner.stickers.world import (
     COLUMNS,
@@ -32,8 +32,6 @@ from limner.stickers.world import (
     zones,
 )
 
-LAYOUTS = 2  # of each place that the storybook knows
-SEASONS = ("summer", "winter")
 
 
 def storybook_scene(seed: int, number: int, *, held_out: bool = False) -> SceneTruth:
@@ -51,17 +49,17 @@ def simplified(truth: SceneTruth) -> SceneTruth:
     return replace(
         truth,
         weather="clear",
-        season=truth.season if truth.season in SEASONS else "summer",
-        layout=truth.layout % LAYOUTS,
+        season="summer",
+        layout=0,
         things=tuple(_coarse(thing) for thing in truth.things),
     )
 
 
 def _coarse(thing: Thing) -> Thing:
-    side = max(4, 2 * round(thing.side / 2 + 0.1))
+    side = max(4, 2 * round(SIDES[noun(thing.noun).size]["normal"] / 2 + 0.1))
     left = min(max(0, 2 * round((thing.centre - side / 2) / 2)), COLUMNS - side)
     bottom = min(max(side, 2 * round(thing.bottom / 2)), ROWS)
-    return replace(thing, side=side, left=left, bottom=bottom, flipped=False)
+    return replace(thing, size="normal", colour=None, side=side, left=left, bottom=bottom, flipped=False)
 
 
 @dataclass(frozen=True)
@@ -96,24 +94,21 @@ class Collages:
             return storybook_scene(self.seed, number)
         draw = numpy_rng(self.seed, "collage", number)
         place = PLACES[int(draw.integers(len(PLACES)))].name
-        local = [noun for noun in storybook_nouns() if zones(noun.name, place)]
+        local = [what for what in storybook_nouns() if zones(what.name, place)]
         things: list[Thing] = []
         taken: set[tuple[int, int]] = set()
         for _ in range(40):
-            noun = local[int(draw.integers(len(local)))]
-            side = 2 * round(SIDES[noun.size][("normal", "normal", "small", "big")[int(draw.integers(4))]] / 2 + 0.1)
-            side = max(4, side)
+            what = local[int(draw.integers(len(local)))]
+            side = max(4, 2 * round(SIDES[what.size]["normal"] / 2 + 0.1))
             left = 2 * int(draw.integers((COLUMNS - side) // 2 + 1))
             bottom = side + 2 * int(draw.integers((ROWS - side) // 2 + 1))
             cells = {(x, y) for x in range(left, left + side) for y in range(bottom - side, bottom)}
             if cells & taken:
                 continue
             taken |= cells
-            colour = noun.colours[int(draw.integers(len(noun.colours)))] if noun.colours and draw.random() < 0.4 else None
-            things.append(Thing(noun.name, colour, "normal", zones(noun.name, place)[0], left, bottom, side))
+            things.append(Thing(what.name, None, "normal", zones(what.name, place)[0], left, bottom, side))
         time = "night" if place == "space" else ("day", "dusk", "night")[int(draw.integers(3))]
-        season, layout = SEASONS[int(draw.integers(2))], int(draw.integers(LAYOUTS))
-        return simplified(SceneTruth(place, time, "clear", season, "fluent", layout, tuple(things)))
+        return SceneTruth(place, time, "clear", "summer", "fluent", 0, tuple(things))
 
     def take(self, numbers: Sequence[int]) -> Pictures:
         return Pictures(to_tensor([render(self.truth(number), self.width, self.height) for number in numbers]))
@@ -154,7 +149,7 @@ READABLE = {
 
 def _centres(truth: SceneTruth, most: int = 8) -> list[tuple[int, int, int]]:
     """Noun, row and column of each thing's centre, padded with -1."""
-    names = [noun.name for noun in storybook_nouns()]
+    names = [what.name for what in storybook_nouns()]
     cells = [
         (names.index(thing.noun), min(int(thing.bottom - thing.side / 2), ROWS - 1), min(int(thing.centre), COLUMNS - 1))
         for thing in truth.things[:most]

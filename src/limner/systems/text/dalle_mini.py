@@ -73,6 +73,7 @@ class DalleMini(System):
         init_std: float = 0.02
         learning_rate: float = 1e-4
         warmup: int = 10_000  # steps; constant after
+        ema: float | None = None  # decay of a moving average of the weights; published: none
 
         def __post_init__(self) -> None:
             if isinstance(self.vqgan, Mapping):  # read from JSON
@@ -107,7 +108,7 @@ class DalleMini(System):
         if config.words:
             self.tokenise = WordTokeniser(config.words, config.text_length)
         transformer = (self.encoder, self.decoder)
-        self.players = {"transformer": Player(transformer, adam(config.learning_rate), warmup(config.warmup))}
+        self.players = {"transformer": Player(transformer, adam(config.learning_rate), warmup(config.warmup), config.ema, clip=1.0)}
 
     # Training
 

@@ -1,0 +1,530 @@
+"""The command line: verbs, and nothing else in limner parses arguments.
+
+Each verb is a dataclass whose fields are its options, parsed by tyro; what it imports, it imports when it runs, so
+that `limner --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from limner import __version__
+from limner.errors import BadInput, Interrupted, LimnerError
+
+
+@dataclass
+class Draw:
+    """Draw pictures from words, or a video between two prompts.
+
+    Example: limner draw "a fox under a tree at night" -n 4 -o foxes
+    """
+
+    words: Annotated[str, "positional"]
+    """What to draw."""
+    count: Annotated[int, "-n"] = 1
+    """How many candidates; the best comes first."""
+    out: Annotated[Path, "-o"] = Path("drawings")
+    """Folder for the pictures."""
+    seed: int = 0
+    """The same seed draws the same pictures; candidate i is that of seed + i."""
+    model: str = "storybook"
+    """storybook, a run directory, a model or diffusers folder, a hub id on this machine, or a single-file checkpoint."""
+    to: str | None = None
+    """A second prompt: walk from the first picture to this one."""
+    video: Path | None = None
+    """With --to: the film of the walk, an MP4 file."""
+    seconds: float = 4.0
+    """With --to: how long the walk takes."""
+    dry_run: bool = False
+    """Print the resolved options and stop."""
+
+    def run(self) -> int:
+        from limner.jobs.drawing import draw, walk
+
+        if (self.to is None) != (self.video is None):
+            raise BadInput("--to and --video belong together: a second prompt, and the file for the walk to it.")
+        if self.to is not None and self.video is not None:
+            print(walk(self.words, self.to, self.video, model=self.model, seed=self.seed, seconds=self.seconds))
+            return 0
+        for line in draw(self.words, self.out, model=self.model, count=self.count, seed=self.seed):
+            print(line)
+        return 0
+
+
+@dataclass
+class Train:
+    """Train a system, or go on with the same command where it was stopped.
+
+    Example: limner train vqgan --data stickers:collages --out runs/vqgan --steps 5000 --set width=64 --set patch=8
+    """
+
+    system: Annotated[str, "positional"]
+    """What to train: see limner systems."""
+    data: str
+    """The data: stickers:KIND, codes:CODEC, repairs:CODEC."""
+    out: Annotated[Path, "-o"]
+    """The run directory."""
+    set: list[str] = field(default_factory=list)
+    """Options of the system, as name=value; limner systems NAME lists them."""
+    start_from: Path | None = None
+    """A run or model folder whose weights a new run begins with."""
+    steps: int = 10_000
+    """Training steps in all."""
+    batch: int = 16
+    """Samples a step, over all processes and micro-batches."""
+    accumulate: int = 1
+    """Micro-batches a step: less memory, the same numbers."""
+    seed: int = 0
+    """Every random draw is a function of it."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """bf16 autocast, fp32, or bf16 where the machine multiplies it natively."""
+    threads: int = 0
+    """CPU threads; 0 takes all cores."""
+    save: float = 120.0
+    """Seconds between checkpoints."""
+    sample: int = 500
+    """Steps between sheets of samples; 0 for none."""
+    log: int = 20
+    """Steps between log lines."""
+    budget: float = 0.0
+    """Minutes after which training stops well; 0 for no limit."""
+    shard: bool = False
+    """Split a single player's weights over the processes of torchrun (FSDP2)."""
+    dry_run: bool = False
+    """Print the resolved configuration and stop."""
+
+    def options(self) -> Any:
+        from limner.train import Options
+
+        names = {option.name for option in dataclasses.fields(Options)}
+        return Options(**{name: value for name, value in vars(self).items() if name in names})
+
+    def resolved(self) -> dict[str, Any]:
+        from limner.jobs.training import fitting_config, open_source
+
+        config = fitting_config(self.system, open_source(self.data, self.seed), _changes(self.set))
+        return {"system": self.system, "config": dataclasses.asdict(config), "data": self.data, "out": str(self.out),
+                "options": dataclasses.asdict(self.options())}  # fmt: skip
+
+    def run(self) -> int:
+        from limner.jobs.training import train
+
+        with _Bar() as bar:
+            newest = train(
+                self.system, self.data, self.out, self.options(),
+                changes=_changes(self.set), start_from=self.start_from, listener=bar.listen,
+            )  # fmt: skip
+        print(newest)
+        return 0
+
+
+@dataclass
+class Resume:
+    """Go on with a training run.
+
+    Example: limner resume runs/vqgan --steps 20000
+    """
+
+    run_folder: Annotated[Path, "positional"]
+    """The run directory."""
+    steps: int | None = None
+    """Train to this step instead."""
+    budget: float = 0.0
+    """Minutes after which training stops well; 0 for no limit."""
+    threads: int = 0
+    """CPU threads; 0 takes all cores."""
+    dry_run: bool = False
+    """Print the resolved options and stop."""
+
+    def run(self) -> int:
+        from limner.jobs.training import resume
+
+        more: dict[str, Any] = {"budget": self.budget, "threads": self.threads}
+        if self.steps is not None:
+            more["steps"] = self.steps
+        with _Bar() as bar:
+            print(resume(self.run_folder, listener=bar.listen, **more))
+        return 0
+
+
+@dataclass
+class Systems:
+    """List the systems, or one system's options.
+
+    Example: limner systems vqgan
+    """
+
+    name: Annotated[str | None, "positional"] = None
+    """One system, to see its options."""
+    dry_run: bool = False
+    """Print the resolved options and stop."""
+
+    def run(self) -> int:
+        from limner.systems import TABLE, find
+
+        if self.name is None:
+            for name in TABLE:
+                print(f"{name:20} {(sys.modules[find(name).__module__].__doc__ or '').strip().splitlines()[0]}")
+            return 0
+        for option in dataclasses.fields(find(self.name).Config):
+            default = "" if option.default is dataclasses.MISSING else f" = {option.default!r}"
+            print(f"{option.name}: {option.type}{default}")
+        return 0
+
+
+@dataclass
+class Doctor:
+    """Tell what is installed, what is missing and for what, the device, threads and disk.
+
+    Example: limner doctor
+    """
+
+    dry_run: bool = False
+    """Print the resolved options and stop."""
+
+    def run(self) -> int:
+        from limner.jobs.doctor import examine
+
+        for line in examine():
+            print(line)
+        return 0
+
+
+@dataclass
+class Fetch:
+    """Get the Sticker World's art: npm packages, hash and licence checked.
+
+    Example: limner stickers fetch
+    """
+
+    source: Annotated[Path | None, "--from"] = None
+    """A folder with the packages (.tgz or unpacked) instead of npm."""
+    dry_run: bool = False
+    """Print the resolved options and stop."""
+
+    def run(self) -> int:
+        from limner.stickers.art import fetch
+
+        print(fetch(source=self.source))
+        return 0
+
+
+@dataclass
+class Show:
+    """Draw a contact sheet of every kind of Sticker World data.
+
+    Example: limner stickers show -o sheets
+    """
+
+    out: Annotated[Path, "-o"] = Path("sheets")
+    """Folder for the sheets."""
+    dry_run: bool = False
+    """Print the resolved options and stop."""
+
+    def run(self) -> int:
+        from limner.stickers.sheet import show
+
+        for path in show(self.out):
+            print(path)
+        return 0
+
+
+@dataclass
+class Make:
+    """Make a folder of Sticker World data.
+
+    Example: limner stickers make edits --count 1000 --size 256x144 -o edits
+    """
+
+    kind: Annotated[Literal["captioned", "edits", "paired", "unpaired", "labelled"], "positional"]
+    """What kind of data."""
+    out: Annotated[Path, "-o"]
+    """The folder."""
+    count: int = 100
+    """How many samples."""
+    size: str = "256x144"
+    """Width x height in pixels."""
+    seed: int = 0
+    """Sample i is a function of the seed and i."""
+    dry_run: bool = False
+    """Print the resolved options and stop."""
+
+    def run(self) -> int:
+        from limner.stickers.folders import make
+
+        make(self.kind, self.count, _size(self.size), self.out, seed=self.seed)
+        print(self.out)
+        return 0
+
+
+@dataclass
+class Book:
+    """Fit a book of patches to storybook scenes: a codec for models that write pictures in codes.
+
+    Example: limner stickers book --codes 8192 -o book
+    """
+
+    out: Annotated[Path, "-o"]
+    """The model folder."""
+    codes: int = 8192
+    """Entries of the book."""
+    scenes: int = 5000
+    """How many scenes it is fitted to."""
+    rounds: int = 8
+    """Rounds of Lloyd's algorithm."""
+    seed: int = 0
+    """Scene i is a function of the seed and i."""
+    dry_run: bool = False
+    """Print the resolved options and stop."""
+
+    def run(self) -> int:
+        from limner.jobs.stickers import make_book
+
+        print(make_book(self.out, codes=self.codes, scenes=self.scenes, rounds=self.rounds, seed=self.seed))
+        return 0
+
+
+@dataclass
+class FilmStatus:
+    """Show what of a film is fresh, stale, missing or failed.
+
+    Example: limner film status film.limner
+    """
+
+    project: Annotated[Path, "positional"]
+    """The project folder."""
+    dry_run: bool = False
+    """Print the resolved options and stop."""
+
+    def run(self) -> int:
+        from limner.film.pipeline import status
+
+        for line in status(self.project):
+            print(line)
+        return 0
+
+
+@dataclass
+class FilmChoose:
+    """Look at the candidates of a film's scenes and choose.
+
+    Example: limner film choose film.limner --scene 3 --pick 2
+    """
+
+    project: Annotated[Path, "positional"]
+    """The project folder."""
+    scene: str | None = None
+    """The scene to choose for."""
+    pick: int | None = None
+    """The candidate, from 1."""
+    dry_run: bool = False
+    """Print the resolved options and stop."""
+
+    def run(self) -> int:
+        from limner.jobs.filming import choose_picture
+
+        for line in choose_picture(self.project, self.scene, self.pick):
+            print(line)
+        return 0
+
+
+GROUPS: dict[str, dict[str, type]] = {"stickers": {"fetch": Fetch, "show": Show, "make": Make, "book": Book}}
+VERBS: dict[str, tuple[type | None, str]] = {
+    "draw": (Draw, "draw pictures from words"),
+    "film": (None, "make a narrated film from a story; film status, film choose"),
+    "train": (Train, "train a system"),
+    "resume": (Resume, "go on with a training run"),
+    "stickers": (None, "the Sticker World: fetch, show, make, book"),
+    "systems": (Systems, "list the systems and their options"),
+    "doctor": (Doctor, "what is installed, what is missing, device, disk"),
+}
+
+
+def _changes(pairs: Sequence[str]) -> dict[str, Any]:
+    """name=value pairs as a config's values: JSON where it is JSON, text otherwise."""
+    changes = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise BadInput(f"--set {pair}: write it as name=value, for example --set width=64.")
+        try:
+            changes[name] = json.loads(value)
+        except ValueError:
+            changes[name] = value
+    return changes
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdigit() and height.isdigit()) or not 16 <= int(width) <= 8192 or not 16 <= int(height) <= 8192:
+        raise BadInput(f"--size {text}: write width x height in pixels, each from 16 to 8192, for example 256x144.")
+    return int(width), int(height)
+
+
+class _Bar:
+    """A progress bar for training."""
+
+    def __enter__(self) -> _Bar:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self.bars = Progress(
+            TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[told]}"),
+            console=Console(stderr=True),
+        )  # fmt: skip
+        self.task = None
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def listen(self, progress: Any) -> None:
+        from limner.jobs.training import describe
+
+        if self.task is None:
+            self.task = self.bars.add_task("training", total=progress.steps, told="")
+        self.bars.update(self.task, completed=progress.step, told=describe(progress))
+
+
+def _help() -> str:
+    lines = [f"limner {__version__}: words, pictures and stories become pictures and films.", "", "usage: limner VERB ...", ""]
+    lines += [f"  {verb:10} {about}" for verb, (_, about) in VERBS.items()]
+    lines += ["", 'limner VERB --help shows its options. Start with: limner draw "a fox under a tree at night" -n 4']
+    return "\n".join(lines)
+
+
+def _parse(kind: type, prog: str, args: Sequence[str]) -> Any:
+    import tyro
+
+    hints = {}
+    for option in dataclasses.fields(kind):
+        hints[option.name] = option
+    return tyro.cli(_tyro_kind(kind), prog=prog, args=list(args), description=kind.__doc__)
+
+
+def _tyro_kind(kind: type) -> Any:
+    """The dataclass with its marks ("positional", "-n") turned into tyro's."""
+    import typing
+
+    import tyro
+
+    hints = typing.get_type_hints(kind, include_extras=True)
+    fields = []
+    helps = _helps(kind)
+    for option in dataclasses.fields(kind):
+        hint = hints[option.name]
+        marks = typing.get_args(hint)[1:] if typing.get_origin(hint) is Annotated else ()
+        plain = typing.get_args(hint)[0] if marks else hint
+        more: list[Any] = []
+        if "positional" in marks:
+            more.append(tyro.conf.Positional)
+            more.append(tyro.conf.arg(help=helps.get(option.name)))
+        else:
+            short = [mark for mark in marks if mark.startswith("-") and not mark.startswith("--")]
+            long = next((mark.removeprefix("--") for mark in marks if mark.startswith("--")), None)
+            more.append(tyro.conf.arg(help=helps.get(option.name), aliases=short or None, name=long))
+        for mark in more:
+            plain = Annotated[plain, mark]
+        if option.name == "set":
+            plain = Annotated[plain, tyro.conf.UseAppendAction]
+        if option.default is not dataclasses.MISSING:
+            fields.append((option.name, plain, dataclasses.field(default=option.default)))
+        elif option.default_factory is not dataclasses.MISSING:
+            fields.append((option.name, plain, dataclasses.field(default_factory=option.default_factory)))
+        else:
+            fields.append((option.name, plain))
+    made = dataclasses.make_dataclass(kind.__name__, fields, bases=(kind,), kw_only=True)
+    made.__doc__ = kind.__doc__
+    return Annotated[made, tyro.conf.FlagConversionOff] if False else made
+
+
+def _helps(kind: type) -> dict[str, str]:
+    """The string below each field."""
+    import ast
+    import inspect
+    import textwrap
+
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    found: dict[str, str] = {}
+    last = None
+    for node in body.body:  # type: ignore[attr-defined]  # a class has a body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            last = node.target.id
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and last:
+            found[last] = str(node.value.value)
+            last = None
+    return found
+
+
+def _film_kind(args: Sequence[str]) -> tuple[type, str, Sequence[str]]:
+    """`film status`, `film choose`, or `film STORY`."""
+    if args and args[0] == "status":
+        return FilmStatus, "limner film status", args[1:]
+    if args and args[0] == "choose":
+        return FilmChoose, "limner film choose", args[1:]
+    from limner.jobs.filming import Film
+
+    return Film, "limner film", args
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command line and return its exit code. `LimnerError` is raised to the caller."""
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if args[0] in ("-V", "--version"):
+        print(f"limner {__version__}")
+        return 0
+    verb, rest = args[0], args[1:]
+    if verb not in VERBS:
+        import difflib
+
+        close = difflib.get_close_matches(verb, VERBS, 1)
+        raise BadInput(f"There is no verb {verb!r}." + (f" Did you mean {close[0]}?" if close else f" There are: {', '.join(VERBS)}."))
+    kind, prog = VERBS[verb][0], f"limner {verb}"
+    if verb == "film":
+        kind, prog, rest = _film_kind(rest)
+    elif verb in GROUPS:
+        group = GROUPS[verb]
+        if not rest or rest[0] not in group:
+            wanted = rest[0] if rest and not rest[0].startswith("-") else None
+            text = "\n".join(f"  limner {verb} {name:6} {(k.__doc__ or '').splitlines()[0]}" for name, k in group.items())
+            if wanted:
+                raise BadInput(f"limner {verb} has no {wanted!r}. There is:\n{text}")
+            print(text)
+            return 0
+        kind, prog, rest = group[rest[0]], f"{prog} {rest[0]}", rest[1:]
+    assert kind is not None
+    command = _parse(kind, prog, rest)
+    if command.dry_run:
+        resolved = command.resolved() if hasattr(command, "resolved") else vars(command)
+        print(json.dumps(resolved, indent=2, default=str))
+        return 0
+    code: int = command.run()
+    return code
+
+
+def main() -> None:
+    """The `limner` command."""
+    try:
+        code = run(sys.argv[1:])
+    except LimnerError as error:
+        print(f"limner: {error}", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        print("limner: stopped.", file=sys.stderr)
+        code = Interrupted.exit_code
+    except BrokenPipeError:
+        code = 0
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

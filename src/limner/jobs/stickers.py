@@ -1,0 +1,23 @@
+"""Jobs of the Sticker World's verbs that need more than one room of the house."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from limner.hub import save
+from limner.stickers.codes import fit_book
+from limner.systems.text.patch_codes import PatchCodes
+
+
+def make_book(out: Path, *, codes: int, scenes: int, rounds: int, seed: int) -> str:
+    """Fit a book of patches and save it; says how good it is."""
+    from rich.progress import Progress
+
+    with Progress() as bars:
+        bar = bars.add_task("fitting", total=rounds)
+        book = fit_book(
+            PatchCodes.Config(codes), scenes, seed=seed, rounds=rounds,
+            told=lambda done, error: bars.update(bar, completed=done),
+        )  # fmt: skip
+    save(book, "patch-codes", out, card=f"A book of {codes} patches, fitted to {scenes} storybook scenes (seed {seed}).\n")
+    return str(out)

@@ -1,0 +1,111 @@
+"""What `limner train` does: finds the data, builds the system for it, and trains it with progress in the terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from limner.errors import BadInput
+from limner.hub import load
+from limner.runs import Run
+from limner.system import System, config_from
+from limner.systems import find
+from limner.train import Listener, Options, Progress, Source, Trainer
+
+DATA_HELP = (
+    "stickers:collages (vqgan), stickers:readings (sticker-reader), codes:CODEC (dalle-mini, dual-encoder), "
+    "repairs:CODEC (upscaler), where CODEC is a vqgan or patch-codes model"
+)
+
+
+def open_source(data: str, seed: int) -> Source:
+    """The training data that `--data` names."""
+    kind, _, rest = data.partition(":")
+    if data == "stickers:collages":
+        from limner.stickers.source import Collages
+
+        return Collages(seed)
+    if data == "stickers:readings":
+        from limner.stickers.source import Readings
+
+        return Readings(seed)
+    if kind in ("codes", "repairs") and rest:
+        from limner.stickers.codes import Coded
+        from limner.stickers.repair import Repairs
+        from limner.systems.text.patch_codes import PatchCodes
+        from limner.systems.text.vqgan import VQGAN
+
+        codec = load(rest)
+        if not isinstance(codec, VQGAN | PatchCodes):
+            raise BadInput(f"{rest} is no codec of pictures, but a {type(codec).__name__}.")
+        return Coded(codec, seed) if kind == "codes" else Repairs(codec, seed=seed)
+    raise BadInput(f"--data {data}: there is no such data. There is: {DATA_HELP}.")
+
+
+def fitting_config(name: str, source: Source, changes: dict[str, Any] | None = None) -> Any:
+    """The system's config with what the data decides filled in: vocabularies and grids; `changes` come on top."""
+    kind = find(name)
+    decided: dict[str, Any] = {}
+    if name == "sticker-reader":
+        from limner.stickers.source import READABLE, storybook_nouns
+
+        decided = {"nouns": tuple(noun.name for noun in storybook_nouns())}
+        decided |= {f"{key}s": names for key, names in READABLE.items()}
+    elif name in ("dalle-mini", "dual-encoder"):
+        from limner.stickers.codes import TEXT_LENGTH, Coded
+
+        if not isinstance(source, Coded):
+            raise BadInput(f"{name} is trained on --data codes:CODEC, a vqgan or patch-codes model.")
+        codebook = source.codec.config.codebook
+        decided = {"text_vocabulary": len(source.tokenise), "text_length": TEXT_LENGTH, "grid": source.grid}
+        if name == "dalle-mini":
+            decided |= {"image_vocabulary": codebook, "vqgan": source.codec.config, "words": source.tokenise.words}
+        else:
+            decided |= {"codebook": codebook}
+    return config_from(kind.Config, decided | (changes or {}), name)
+
+
+def build(name: str, config: Any, source: Source) -> System:
+    """The system, with the codec that its data was made with."""
+    system = find(name)(config)
+    if name == "dalle-mini":
+        system.vqgan.load_state_dict(source.codec.state_dict())  # type: ignore[attr-defined]  # Coded and DalleMini
+    return system
+
+
+def train(
+    name: str,
+    data: str,
+    out: Path,
+    options: Options,
+    *,
+    changes: dict[str, Any] | None = None,
+    start_from: Path | None = None,
+    listener: Listener | None = None,
+) -> Path:
+    """Train (or go on training) and return the last checkpoint's folder."""
+    source = open_source(data, options.seed)
+    system = build(name, fitting_config(name, source, changes), source)
+    trainer = Trainer(name, system, source, Run(out), options, data=data, start_from=start_from, listener=listener)
+    return trainer.fit()
+
+
+def resume(out: Path, options: Options | None = None, listener: Listener | None = None, **more: Any) -> Path:
+    """Go on with a run from what its directory says; `more` replaces single options (steps, budget...)."""
+    known = Run(out).config()
+    if known is None:
+        raise BadInput(f"{out} is no run: it has no config.json. Start one with limner train.")
+    if not isinstance(known.get("data"), str):
+        raise BadInput(f"{out} was not started by limner train: its config.json doesn't name the data.")
+    chosen = dataclasses.replace(options or Options(), **known["options"] | more)
+    source = open_source(known["data"], chosen.seed)
+    system = build(known["system"], config_from(find(known["system"]).Config, known["config"], str(out)), source)
+    return Trainer(known["system"], system, source, Run(out), chosen, data=known["data"], listener=listener).fit()
+
+
+def describe(progress: Progress) -> str:
+    """One line for the terminal."""
+    losses = "  ".join(f"{name.partition('/')[2]} {value:.4g}" for name, value in progress.losses.items())
+    left = (progress.steps - progress.step) * progress.seconds / max(1, progress.step)
+    return f"{losses}  {progress.samples_per_second:.1f} samples/s  about {left / 60:.0f} min left"

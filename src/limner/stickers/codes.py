@@ -1,0 +1,57 @@
+"""Storybook scenes as codes and words: what models that write pictures code by code are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from limner.stickers.captions import words
+from limner.stickers.source import Collages, Scenes
+from limner.stickers.world import render
+from limner.systems.text.dalle_mini import Tokens
+from limner.systems.text.patch_codes import PatchCodes
+from limner.systems.text.vqgan import VQGAN
+from limner.systems.text.words import WordTokeniser
+
+TEXT_LENGTH = 32
+Codec = VQGAN | PatchCodes
+
+
+class Coded:
+    """Endless storybook scenes as tokens, each a function of its number."""
+
+    def __init__(self, codec: Codec, seed: int = 0) -> None:
+        self.codec = codec
+        self.scenes = Scenes(seed)
+        self.tokenise = WordTokeniser(words(), TEXT_LENGTH)
+        self.grid = (144 // codec.factor, 256 // codec.factor)
+
+    def take(self, numbers: Sequence[int]) -> Tokens:
+        batch = self.scenes.take(numbers)
+        return Tokens(self.tokenise(batch.captions), self.codec.encode(batch.pictures).flatten(1))
+
+
+def fit_book(
+    config: PatchCodes.Config, scenes: int, *, seed: int = 0, rounds: int = 8,
+    told: Callable[[int, float], None] = lambda done, error: None,
+) -> PatchCodes:  # fmt: skip
+    """A book of patches fitted to storybook scenes and collages of the training side."""
+    proper, crowded = Scenes(seed), Collages(seed)
+    found: dict[bytes, int] = {}
+    size = config.patch
+    for number in range(scenes):
+        truth = crowded.truth(2 * number) if number % 3 == 0 else proper.truth(number)
+        picture = render(truth, 256, 144)
+        cells = picture.reshape(144 // size, size, 256 // size, size, 3).transpose(0, 2, 4, 1, 3)  # as pixel_unshuffle
+        for cell in cells.reshape(-1, 3 * size * size):
+            key = cell.tobytes()
+            found[key] = found.get(key, 0) + 1
+    patches = np.frombuffer(b"".join(found), np.uint8).reshape(len(found), -1)
+    book = PatchCodes(config)
+    counts = torch.tensor(list(found.values()), dtype=torch.float32)
+    book.fit(torch.from_numpy(patches.astype(np.float32)) / 127.5 - 1, counts, rounds=rounds, seed=seed, told=told)
+    return book
+
+

@@ -1,0 +1,42 @@
+"""The published systems, and the few small ones that limner needs beside them. One file each."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from limner.errors import BadInput
+
+if TYPE_CHECKING:
+    from limner.system import System
+
+TABLE = {
+    "dalle-mini": "limner.systems.text.dalle_mini:DalleMini",
+    "dual-encoder": "limner.systems.text.dual_encoder:DualEncoder",
+    "latent-diffusion": "limner.systems.diffusion.latent:LatentDiffusion",
+    "patch-codes": "limner.systems.text.patch_codes:PatchCodes",
+    "sticker-reader": "limner.systems.reader:StickerReader",
+    "storybook": "limner.systems.text.storybook:Storybook",
+    "upscaler": "limner.systems.translation.upscaler:Upscaler",
+    "vqgan": "limner.systems.text.vqgan:VQGAN",
+}
+"""Name -> where it is. The only place where a class is named by a string; a test holds it against the folders."""
+
+
+def find(name: str) -> type[System]:
+    """The class of the system `name`."""
+    if name not in TABLE:
+        import difflib
+
+        close = difflib.get_close_matches(name, TABLE, 3, 0.4)
+        hint = f"Did you mean {' or '.join(close)}?" if close else f"There are: {', '.join(TABLE)}."
+        raise BadInput(f"There is no system called {name}. {hint}")
+    module, _, attribute = TABLE[name].partition(":")
+    found: type[System] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def having(ability: type) -> list[str]:
+    """The names of the systems that have an ability (a protocol of `limner.system`)."""
+    methods = [name for name in vars(ability) if not name.startswith("_")]
+    return [name for name in TABLE if all(hasattr(find(name), method) for method in methods)]
