@@ -290,8 +290,8 @@ def sign(
     except c2pa.C2paError as error:
         target.unlink(missing_ok=True)
         raise BadInput(
-            f"{source.name} can't be signed with {certificate}: {error}. The chain must begin with a certificate for this "
-            "key that allows digitalSignature and emailProtection, followed by its issuers."
+            f"{source.name} can't be signed with {certificate}: {error}. The chain must begin with a certificate for "
+            "this key that allows digitalSignature and emailProtection, followed by its issuers."
         ) from error
 
 

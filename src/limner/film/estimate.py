@@ -25,6 +25,7 @@ RATES: Mapping[str, tuple[float, float, str]] = {
     "title": (0.2, 60_000, "cards"),
     "voice": (0.006, 3_200, "characters"),
     "silence": (0.01, 100_000, "voices"),
+    "cues": (0.001, 40, "characters"),
     "body": (0.035, 9_000, "megapixels of frames"),
     "dissolve": (0.04, 9_000, "megapixels of frames"),
     "film": (0.04, 250_000, "seconds of film"),

@@ -1,4 +1,4 @@
-"""The last stage: sound track, chapters and subtitles; one MP4 from finished segments; and files that say what made it."""
+"""The last stage: sound, chapters and subtitles, one MP4 from finished segments, and files that say what made it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from limner.film.graph import Choice, File, Line, Made, Task, choose_candidate, resolve, task_key
 from limner.film.plan import TITLE, Plan
-from limner.film.stages import read_speech
+from limner.film.stages import read_cues, read_speech
 from limner.film.store import Artefact, Json, sha256_of, sync, writing
 from limner.film.timing import Shot, film_frames
 from limner.provenance import SourceType, mark_mp4, sign, write_sidecar
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from limner.film.subtitles import Cue
 
 FILM_VERSION = 1
+PEAK = -1.5  # dBTP before AAC, which may overshoot by half a decibel; -1 is what is promised
 _CHAPTER = 48  # characters of a chapter's title
 
 
@@ -69,6 +70,7 @@ def film_task(plan: Plan) -> Task:
     """The joining as a task like any other; its result lies where the person wants it rather than in the store."""
     project = plan.project
     inputs = {f"{number:05d}": Made(slot, "video.mp4") for number, slot in enumerate(plan.segment_slots())}
+    inputs |= {f"cues {scene.id}": Made(plan.slot(scene.id, "cues"), "cues.json") for scene in project.scene}
     for scene in plan.shots:
         inputs[f"sound {scene.id}"] = Made(plan.slot(scene.id, "voice"), "voice.wav")
         inputs[f"words {scene.id}"] = Made(plan.slot(scene.id, "voice"), "voice.json")
@@ -123,7 +125,7 @@ def join(plan: Plan, outputs: Outputs, made: Mapping[str, Artefact]) -> float:
     with writing(film), tempfile.TemporaryDirectory(prefix="part-", dir=plan.folder / "store") as scratch:
         film.parent.mkdir(parents=True, exist_ok=True)
         part = Path(scratch) / "film.mp4"
-        sound = film_sound(plan, files, shots, seconds, Path(scratch) / "sound.f32")
+        sound = film_sound(plan, files, shots, seconds, Path(scratch))
         join_film(
             part,
             [files[f"{number:05d}"].path for number in range(len(plan.segment_slots()))],
@@ -135,7 +137,7 @@ def join(plan: Plan, outputs: Outputs, made: Mapping[str, Artefact]) -> float:
             metadata={
                 "title": project.story.title,
                 "artist": project.story.author,
-                "comment": f"Made with limner {version()} (IPTC digital source type: {source}). Recipe: XMP, sidecar JSON.",
+                "comment": f"Made with limner {version()}. IPTC digital source type: {source}. Recipe in XMP and JSON.",
             },
         )
         mark_mp4(part, source, recipe, _alt(plan))
@@ -198,34 +200,30 @@ def place(part: Path, final: Path) -> None:
 def film_sound(
     plan: Plan, files: Mapping[str, File], shots: Sequence[Shot], seconds: float, scratch: Path
 ) -> tuple[NDArray[np.float32], int]:
-    """(samples, rate) of the whole film, on disk: a long film needs no more memory than a short one."""
+    """(samples, rate) of the whole film at -16 LUFS, on disk: a long film needs no more memory than a short one."""
     import numpy as np
 
-    from limner.film.sound import read_audio, resample
+    from limner.film.sound import master, read_audio, resample
 
     rate = max(read_speech(files[f"words {scene.id}"].path).rate for scene in plan.shots)
-    track = np.memmap(scratch, np.float32, "w+", shape=(round(seconds * rate),))
+    length = round(seconds * rate)
+    track = np.memmap(scratch / "voices.f32", np.float32, "w+", shape=(length,))
     for scene, shot in zip(plan.shots, shots, strict=True):
         if read_speech(files[f"words {scene.id}"].path).samples.size == 0:
             continue
         samples, own = read_audio(files[f"sound {scene.id}"].path)
         voice = resample(samples[:, 0], own, rate)
         first = round(shot.speech * rate)
-        track[first : first + len(voice)] += voice[: len(track) - first]
-    return track, rate
+        track[first : first + len(voice)] += voice[: length - first]
+    mastered = np.memmap(scratch / "sound.f32", np.float32, "w+", shape=(length,))
+    master(track, rate, peak=PEAK, out=mastered)
+    return mastered, rate
 
 
 def film_cues(plan: Plan, files: Mapping[str, File], shots: Sequence[Shot]) -> list[Cue]:
-    """The subtitles of the whole film, in its time."""
-    from limner.film.subtitles import make_cues
-
-    cues = []
-    for scene, shot in zip(plan.shots, shots, strict=True):
-        if scene.id == TITLE:
-            continue  # the title stands on the screen already
-        speech = read_speech(files[f"words {scene.id}"].path)
-        cues += make_cues(speech, scene.narration, start=shot.speech, language=plan.project.story.language)
-    return cues
+    """The subtitles of the whole film, in its time. The title has none: it stands on the screen already."""
+    starts = {scene.id: shot.speech for scene, shot in zip(plan.shots, shots, strict=True)}
+    return [cue for scene in plan.project.scene for cue in read_cues(files[f"cues {scene.id}"].path, starts[scene.id])]
 
 
 def chosen_pictures(plan: Plan, made: Mapping[str, Artefact]) -> dict[str, tuple[Artefact, Choice]]:

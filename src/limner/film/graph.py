@@ -142,7 +142,7 @@ class Line:
 def scan(tasks: Sequence[Task], store: Store) -> tuple[list[Line], dict[str, Artefact]]:
     """The state of every task (in the order given, inputs first) and the artefacts that are fresh. Changes nothing."""
     entries = store.entries()
-    last: dict[str, Entry] = {entry.slot: entry for entry in entries}
+    failed: dict[str, Entry] = {entry.key: entry for entry in entries if entry.result == "failed"}
     ever = {entry.slot: entry for entry in entries if entry.result == "made"}
     made: dict[str, Artefact] = {}
     lines = []
@@ -157,8 +157,8 @@ def scan(tasks: Sequence[Task], store: Store) -> tuple[list[Line], dict[str, Art
         if artefact is not None:
             made[task.slot] = artefact
             lines.append(Line(task.slot, "fresh", "", artefact.folder))
-        elif task.slot in last and last[task.slot].key == key and last[task.slot].result == "failed":
-            lines.append(Line(task.slot, "failed", last[task.slot].error))
+        elif key in failed:
+            lines.append(Line(task.slot, "failed", failed[key].error))
         elif store.exists(key):
             lines.append(Line(task.slot, "missing", "damaged"))
         elif task.slot in ever:

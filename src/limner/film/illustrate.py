@@ -88,7 +88,7 @@ class FolderIllustrator:
 
     ordered = True
     seconds_per_picture = 0.1
-    source_type = None
+    source_type: SourceType | None = None
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -171,8 +171,8 @@ class ModelIllustrator:
 
 
 def open_picture(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
-    """A picture file as (H, W, 3) uint8 RGB, upright, transparency on white; cropped around its subject and
-    scaled to `size` (width, height) when that is given. Raises `BadPicture` for what can't be decoded within limner's limits."""
+    """A picture file as (H, W, 3) uint8 RGB, upright, transparency on white; cropped around its subject and scaled to
+    `size` (width, height) when that is given. Raises `BadPicture` for what can't be decoded within limner's limits."""
     import numpy as np
     from PIL import Image, ImageOps
 

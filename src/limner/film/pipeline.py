@@ -1,5 +1,5 @@
-"""A film from a story: only what is missing or stale is made, everything that is made is kept, and a film comes out even
-when a scene fails."""
+"""A film from a story: only what is missing or stale is made, what is made is kept, and a film comes out even when a
+scene fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from limner.film.illustrate import Illustrator
 from limner.film.plan import ANIMATIC, TITLE, Plan, animatic_of, open_makers
 from limner.film.prepare import FilmOptions, locate, prepare
 from limner.film.progress import Progress, Silent
-from limner.film.project import Project, read_project, write_project
+from limner.film.project import Project, format_project, read_project, write_project
 from limner.film.report import write_report
 from limner.film.stages import STAGES, Work
 from limner.film.store import Artefact, Entry, Store
@@ -53,7 +53,8 @@ class FilmResult:
 
 def make_film(
     path: Path, out: Path | None = None, options: FilmOptions | None = None, progress: Progress | None = None, *,
-    illustrator: Illustrator | None = None, voice: Voice | None = None, confirm: Callable[[Estimate], bool] | None = None,
+    illustrator: Illustrator | None = None, voice: Voice | None = None,
+    confirm: Callable[[Estimate], bool] | None = None,
 ) -> FilmResult:  # fmt: skip
     """Makes the film of a story (a text file) or of a project (its folder or film.toml), or goes on where it stopped.
 
@@ -92,13 +93,14 @@ def status(project: Path, *, illustrator: Illustrator | None = None, voice: Voic
     return [*lines, film_line(plan, Outputs(_output(folder, settings)), made)]
 
 
-def unused(project: Path) -> list[tuple[Path, int]]:
-    """Folders (with bytes) of the store that the film as it is now doesn't use: older pictures, texts, segments. They are
-    kept because an edit may be undone; removing them is a person's decision (`clean`)."""
+def unused(project: Path, *, illustrator: Illustrator | None = None) -> list[tuple[Path, int]]:
+    """Folders (with bytes) of the store that the film as it is now doesn't use: older pictures, texts, segments.
+
+    They are kept because an edit may be undone; removing them is a person's decision (`clean`)."""
     folder = _folder(project)
     settings = read_project(folder)
     store = Store(folder)
-    makers = open_makers(settings, folder)
+    makers = open_makers(settings, folder, illustrator=illustrator)
     keep = {settings.story.written}
     good = Plan(settings, folder, makers)
     for plan in (good, _animatic_plan(good, store)):
@@ -106,13 +108,13 @@ def unused(project: Path) -> list[tuple[Path, int]]:
     return store.unused(keep)
 
 
-def clean(project: Path) -> int:
+def clean(project: Path, *, illustrator: Illustrator | None = None) -> int:
     """Removes what `unused` lists; returns the bytes that came free."""
     import shutil
 
     with Store(_folder(project)).locked():
         freed = 0
-        for folder, size in unused(project):
+        for folder, size in unused(project, illustrator=illustrator):
             shutil.rmtree(folder)
             freed += size
         return freed
@@ -261,12 +263,8 @@ class _Run:
             raise
         except Exception as error:  # an illustrator or voice may be anyone's code: the film goes on without this scene
             message = str(error) if isinstance(error, LimnerError) else f"{type(error).__name__}: {error}"
-            lost = (
-                not task.scene
-                or task.stage in ("failure", "silence")
-                or (task.stage == "body" and task.scene in plan.failed)
-            )
-            if lost:
+            lost = not task.scene or task.stage in ("failure", "silence")
+            if lost or (task.scene in plan.failed and task.stage != "voice"):  # the card itself can't be made
                 self.store.record(Entry(task.slot, task.stage, key, "failed", why, error=message))
                 raise BadInput(f"{task.slot} can't be made: {message}") from error
             raise _SceneFailed(task, key, message) from error
@@ -277,9 +275,10 @@ class _Run:
         return artefact
 
     def _pin(self, plan: Plan, made: Mapping[str, Artefact]) -> Plan:
-        """Notes for each choice made by editing film.toml which picture it means, so that it can be known to be stale."""
-        if self.options.animatic:
-            return plan
+        """Notes which picture each choice that was edited into film.toml means, so that it can be known to be stale."""
+        path = self.folder / "film.toml"
+        if self.options.animatic or path.read_text("utf-8") != format_project(plan.project):
+            return plan  # someone edited the file meanwhile: it is theirs, and the next run reads it
         pictures = chosen_pictures(plan, made)
         scenes = []
         for scene in plan.project.scene:

@@ -62,9 +62,9 @@ def animatic_of(project: Project) -> Project:
 class Plan:
     """Everything that there is to make for one film.
 
-    `failed`: scene id -> message, for scenes that get a card instead of a picture. `mute`: ids of scenes that could not
-    be spoken. `prefix` goes before every slot. `ready`: scene id -> the task of a good film's picture, which an animatic
-    shows rather than draw its own.
+    `failed`: scene id -> message, for scenes that get a card instead of a picture. `mute`: ids of scenes that could
+    not be spoken. `prefix` goes before every slot. `ready`: scene id -> the task of a good film's picture, which an
+    animatic shows rather than draw its own.
     """
 
     project: Project
@@ -89,6 +89,7 @@ class Plan:
         shots = self.shots
         return [
             *(self._voice(scene) for scene in shots),
+            *(self._cues(scene) for scene in self.project.scene),
             *(
                 self._picture(scene) for scene in sorted(shots, key=lambda scene: scene.id == TITLE)
             ),  # it shows the first
@@ -173,21 +174,32 @@ class Plan:
         }
         return _task(slot, "pictures", parameters, scene.id, project.pictures.candidates)
 
+    def _cues(self, scene: ProjectScene) -> Task:
+        parameters = {
+            "text": scene.narration,
+            "language": self.project.story.language,
+            "drawn": self._captioned(scene),
+            "letters": 26 if self.project.film.aspect == "9:16" else 42,
+        }
+        voice = Made(self.slot(scene.id, "voice"), "voice.json")
+        return _task(self.slot(scene.id, "cues"), "cues", parameters, scene.id, len(scene.narration), voice=voice)
+
     def _body(self, scene: ProjectScene) -> Task:
-        captioned = scene.id not in self.failed and scene.id != TITLE and self.project.film.captions != "none"
+        captioned = self._captioned(scene)
         parameters = {
             **self._look(),
             "move": self._move(scene),
             "captions": self.project.film.captions if captioned else "none",
-            "text": scene.narration if captioned else "",
             "language": self.project.story.language,
         }
+        voice = Made(self.slot(scene.id, "voice"), "voice.json")
+        inputs: dict[str, Input] = {"picture": self.chosen(scene), "voice": voice}
+        if captioned:
+            inputs["cues"] = Made(self.slot(scene.id, "cues"), "cues.json")
         width, height = self.project.film.size
         frames = shot_frames(_guessed(scene), self.project.film.fps)
-        return _task(
-            self.slot(scene.id, "body"), "body", parameters, scene.id, frames * width * height / 1e6,
-            picture=self.chosen(scene), voice=Made(self.slot(scene.id, "voice"), "voice.json"),
-        )  # fmt: skip
+        units = frames * width * height / 1e6
+        return _task(self.slot(scene.id, "body"), "body", parameters, scene.id, units, **inputs)
 
     def _dissolve(self, before: ProjectScene | None, after: ProjectScene | None) -> Task:
         inputs: dict[str, Input] = {}
@@ -197,10 +209,13 @@ class Plan:
                 moves[f"{side} move"] = self._move(scene)
                 inputs[f"{side}_picture"] = self.chosen(scene)
                 inputs[f"{side}_voice"] = Made(self.slot(scene.id, "voice"), "voice.json")
-        slot = self._dissolve_slot(before and before.id, after and after.id)
+        slot = self._dissolve_slot(before.id if before else None, after.id if after else None)
         width, height = self.project.film.size
         units = dissolve_frames(self.project.film.fps) * width * height / 1e6
         return _task(slot, "dissolve", {**self._look(), **moves}, "", units, **inputs)
+
+    def _captioned(self, scene: ProjectScene) -> bool:
+        return scene.id not in self.failed and scene.id != TITLE and self.project.film.captions != "none"
 
     def _look(self) -> dict[str, Json]:
         film = self.project.film

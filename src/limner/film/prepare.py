@@ -127,7 +127,9 @@ def _take_story(folder: Path, project: Project, file: Path, story: Story, known:
         before = dataclasses.replace(before, title=old.title, author=old.author, language=_language(old))
     write_atomic(copy, data)
     found = {"title": story.title, "author": story.author, "language": _language(story)}
-    follow = {name: value for name, value in found.items() if getattr(project.story, name) == getattr(before, name)}
+    follow: dict[str, Any] = {
+        name: value for name, value in found.items() if getattr(project.story, name) == getattr(before, name)
+    }
     return dataclasses.replace(project, story=dataclasses.replace(project.story, **follow))
 
 
@@ -204,6 +206,12 @@ def _write_scenes(folder: Path, project: Project, store: Store, note: Callable[[
 def _open_writer(settings: StorySettings, folder: Path) -> Writer:
     if settings.writer == "extractive":
         return ExtractiveWriter()
+    if settings.writer.startswith(("http://", "https://")):
+        from limner.film.server import ServerWriter
+
+        if not settings.writer_model:
+            raise BadInput(f"The writer at {settings.writer} needs the name of a model: --writer-model NAME.")
+        return ServerWriter(settings.writer, settings.writer_model, folder / "cache")
     raise BadInput(
         f"There is no writer {settings.writer!r}. Use 'extractive', or the URL of an OpenAI-compatible server."
     )
@@ -251,7 +259,7 @@ def merge_scenes(
         edited = {
             name: getattr(own, name) for name in _EDITABLE if base is None or getattr(own, name) != getattr(base, name)
         }
-        kept = {"id": own.id, "pick": own.pick, "picked": own.picked, "picture": own.picture}
+        kept: dict[str, Any] = {"id": own.id, "pick": own.pick, "picked": own.picked, "picture": own.picture}
         scenes.append(dataclasses.replace(scene, **edited, **kept))
     lost = tuple(scene for scene in waiting if _edited(scene, written.get(scene.original)))
     return tuple(scenes), lost

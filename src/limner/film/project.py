@@ -92,8 +92,8 @@ class SignSettings:
 
 @dataclass(frozen=True)
 class ProjectScene:
-    """A scene. `pick` is a person's choice among the candidates (from 1); `picked` is limner's note of which picture that
-    was, so that the choice is known to be stale when the candidates are others. `picture` is a file of one's own."""
+    """A scene. `pick` is a person's choice among the candidates (from 1); `picked` is limner's note of which picture
+    that was, so that the choice is known to be stale when the candidates are others. `picture`: a file of one's own."""
 
     id: str
     original: str
@@ -220,10 +220,8 @@ def _fill(cls: type[T], table: Mapping[str, Any], where: str, place: str) -> T:
             low, high = known[name].metadata.get("range", (None, None))
             if low is not None and values[name] is not None and not low <= values[name] <= high:
                 raise BadInput(f"{at}: {value} is not between {low} and {high}.")
-    missing = [
-        item.name for item in known.values()
-        if item.name not in values and item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-    ]  # fmt: skip
+    needed = [item.name for item in known.values() if item.default is item.default_factory is dataclasses.MISSING]
+    missing = [name for name in needed if name not in values]
     if missing:
         raise BadInput(f"{', '.join(filter(None, (where, place)))}: {' and '.join(missing)} must be given.")
     return cls(**values)

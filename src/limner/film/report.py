@@ -257,8 +257,9 @@ _STYLE = """
 body{font:17px/1.5 system-ui,sans-serif;margin:0 auto;max-width:72rem;padding:2rem;background:#faf8f4;color:#222}
 h1{margin-bottom:0}.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(20rem,1fr));gap:1.5rem}
 article{background:#fff;border:1px solid #ddd;border-radius:.5rem;overflow:hidden}article>div{padding:0 1rem 1rem}
-img{width:100%;display:block}.others{display:flex;gap:.3rem;padding:.3rem}.others img{width:auto;height:3.2rem;border-radius:.2rem}
-.others img.chosen{outline:3px solid #b5651d}.small{color:#666;font-size:.85rem}.bad{color:#a3231a;font-weight:600}
+img{width:100%;display:block}.others{display:flex;gap:.3rem;padding:.3rem}
+.others img{width:auto;height:3.2rem;border-radius:.2rem}.others img.chosen{outline:3px solid #b5651d}
+.small{color:#666;font-size:.85rem}.bad{color:#a3231a;font-weight:600}
 table{border-collapse:collapse}td,th{text-align:left;padding:.2rem 1rem .2rem 0;vertical-align:top}
 @media(prefers-color-scheme:dark){body{background:#1b1a19;color:#eee}article{background:#262422;border-color:#444}.small{color:#aaa}}
 """
@@ -322,7 +323,8 @@ def _card(scene: Mapping[str, Json], artefact: Artefact, choice: Any) -> Iterato
     if scene["failed"]:
         yield f'<p class="bad">{html.escape(scene["failed"])}</p>\n'
     if scene["unknown words"]:
-        yield f'<p class="small">Words the illustrator doesn\'t know: {html.escape(", ".join(scene["unknown words"]))}</p>\n'
+        words = html.escape(", ".join(scene["unknown words"]))
+        yield f'<p class="small">Words the illustrator doesn\'t know: {words}</p>\n'
     if scene["original"] != scene["narration"]:
         original = html.escape(scene["original"]).replace("\n", "<br>")
         yield f'<details class="small"><summary>In the story</summary><p dir="auto">{original}</p></details>\n'

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from limner.film.subtitles import Cue
     from limner.film.voice import Speech, Voice
 
     Frame = NDArray[np.uint8]  # RGB (H, W, 3) or I420, see limner.film.planes
@@ -153,7 +154,7 @@ def write_speech(folder: Path, speech: Speech, samples: NDArray[np.floating[Any]
 
 
 def read_speech(path: Path) -> Speech:
-    """The words and length of a voice.json. Its samples are zeros that take no memory: only the sound track needs more."""
+    """The words and length of a voice.json. Its samples are zeros that take no memory: only the sound needs more."""
     import numpy as np
 
     from limner.film.voice import Speech, Word
@@ -161,6 +162,33 @@ def read_speech(path: Path) -> Speech:
     facts = json.loads(path.read_text("utf-8"))
     silence = np.broadcast_to(np.zeros(1, np.float32), (facts["samples"],))
     return Speech(silence, facts["rate"], tuple(Word(**word) for word in facts["words"]), tuple(facts["notes"]))
+
+
+def make_cues(work: Work) -> float:
+    """The narration cut into captions, timed from the first sample of the voice (cues.json)."""
+    from limner.film import subtitles
+    from limner.film.captions import check_caption
+
+    p = work.parameters
+    if p["drawn"]:
+        check_caption(p["text"])  # before any picture is drawn
+    speech = read_speech(work.files["voice"])
+    cues = subtitles.make_cues(speech, p["text"], start=0.0, language=p["language"], max_chars=p["letters"])
+    _write_json(work.folder / "cues.json", [asdict(cue) for cue in cues])
+    return len(p["text"])
+
+
+def read_cues(path: Path, start: float) -> list[Cue]:
+    """The captions of a voice that begins `start` seconds into the film."""
+    from limner.film.subtitles import Cue
+    from limner.film.voice import Word
+
+    cues = []
+    for row in json.loads(path.read_text("utf-8")):
+        words = [{**word, "start": word["start"] + start, "end": word["end"] + start} for word in row["words"]]
+        spoken = tuple(Word(**word) for word in words)
+        cues.append(Cue(row["start"] + start, row["end"] + start, row["text"], spoken, tuple(row["breaks"])))
+    return cues
 
 
 def make_body(work: Work) -> float:
@@ -172,14 +200,14 @@ def make_body(work: Work) -> float:
     speech = read_speech(work.files["voice"])
     frames, dissolve = shot_frames(speech.seconds, fps), dissolve_frames(fps)
     view = _view(work.files["picture"], p["move"], frames, size)
-    captioned = _captioner(speech, p, size)
+    captioned = _captioner(p, work.files)
 
     def stream() -> Iterator[Frame]:
         for index in range(dissolve, frames - dissolve):
             yield captioned(view(index), index / fps)
 
     count = encode_segment(stream(), work.folder / "video.mp4", size=size, fps=fps, quality=p["quality"])
-    return count * size[0] * size[1] / 1e6
+    return count * float(size[0] * size[1]) / 1e6
 
 
 def make_dissolve(work: Work) -> float:
@@ -197,7 +225,7 @@ def make_dissolve(work: Work) -> float:
             yield dissolve(before(index), after(index), (index + 1) / (count + 1))
 
     encode_segment(stream(), work.folder / "video.mp4", size=size, fps=fps, quality=p["quality"])
-    return count * size[0] * size[1] / 1e6
+    return count * float(size[0] * size[1]) / 1e6
 
 
 def _edge(work: Work, side: str, count: int) -> Callable[[int], Frame]:
@@ -218,8 +246,7 @@ def _edge(work: Work, side: str, count: int) -> Callable[[int], Frame]:
 
 
 def _view(path: Path, move: Json, frames: int, size: tuple[int, int]) -> Callable[[int], Frame]:
-    """What the camera sees of a picture at each frame of its shot (I420). `move`: [seed, index] of the path, or None to
-    stand still."""
+    """What the camera sees of a picture at each frame of its shot (I420). `move`: [seed, index], or None for cards."""
     from limner.film.motion import frame_at, plan_move, subject
     from limner.film.planes import to_i420
 
@@ -231,17 +258,13 @@ def _view(path: Path, move: Json, frames: int, size: tuple[int, int]) -> Callabl
     return lambda index: frame_at(source, plan, index / max(frames - 1, 1), size)
 
 
-def _captioner(speech: Speech, p: Mapping[str, Json], size: tuple[int, int]) -> Callable[[Frame, float], Frame]:
+def _captioner(p: Mapping[str, Json], files: Mapping[str, Path]) -> Callable[[Frame, float], Frame]:
     """Draws the caption that belongs to a moment of the shot (seconds from its first frame) onto a frame."""
-    from limner.film.captions import CaptionStyle, check_caption, draw_caption
-    from limner.film.subtitles import make_cues
+    from limner.film.captions import CaptionStyle, draw_caption
 
     if p["captions"] == "none":
         return lambda frame, t: frame
-    check_caption(p["text"])
-    start = dissolve_frames(p["fps"]) / p["fps"] + REST
-    narrow = size[0] < size[1]
-    cues = make_cues(speech, p["text"], start=start, language=p["language"], max_chars=26 if narrow else 42)
+    cues = read_cues(files["cues"], dissolve_frames(p["fps"]) / p["fps"] + REST)
     style = CaptionStyle(highlight="word" if p["captions"] == "words" else "line", language=p["language"])
 
     def captioned(frame: Frame, t: float) -> Frame:
@@ -264,6 +287,7 @@ STAGES: Mapping[str, tuple[int, Maker]] = {  # the version is raised when the sa
     "failure": (1, make_failure),
     "voice": (1, make_voice),
     "silence": (1, make_silence),
+    "cues": (1, make_cues),
     "body": (1, make_body),
     "dissolve": (1, make_dissolve),
 }
