@@ -35,7 +35,9 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def say(self, content: object) -> None:
-        self.reply(200, json.dumps({"choices": [{"message": {"content": content}}]}).encode(), Content_Type="application/json")
+        self.reply(
+            200, json.dumps({"choices": [{"message": {"content": content}}]}).encode(), Content_Type="application/json"
+        )
 
     def do_GET(self) -> None:
         self.reply(200, json.dumps(ASKED[self.path.split("/")[2]]).encode())

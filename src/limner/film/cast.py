@@ -10,18 +10,22 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 
+from limner.film.language import word_set
 from limner.film.lexicon import Lexicon, Mention, without_speech
 from limner.stickers.vocabulary import Noun
 
-_MALE = frozenset(
-    "boy man king prince guard farmer wizard troll ogre elf thief captain rooster ox rider clown snowman robot singer "
-    "scholar doctor cook astronaut".split()
+_MALE = word_set(
+    "boy man king prince guard farmer wizard troll ogre elf thief captain rooster ox rider clown snowman robot "
+    "singer scholar doctor cook astronaut"
 ) | {"old man", "father christmas"}
-_FEMALE = frozenset("girl woman princess witch fairy mermaid bride cow hen".split()) | {"old woman"}
+_FEMALE = word_set("girl woman princess witch fairy mermaid bride cow hen") | {"old woman"}
 _ROLE_WEIGHT = {"subject": 1.0, "object": 0.7, "place": 0.5}
-_POSSESSIVES = frozenset("his her hers their theirs".split())
+_POSSESSIVES = word_set("his her hers their theirs")
 _PRONOUN_WEIGHT, _POSSESSIVE_WEIGHT = 0.6, 0.25
-_SPOKEN, _NOT_NARRATED = 0.25, 0.4  # how much less a thing weighs that is only talked about, or left out of the retelling
+_SPOKEN, _NOT_NARRATED = (
+    0.25,
+    0.4,
+)  # how much less a thing weighs that is only talked about, or left out of the retelling
 _NAMED = re.compile(r"(?:named|called|whose name was|by the name of|known as)\s+((?:[A-Z][\w’'-]*\s?){1,2})")
 _NAME = re.compile(r"(?<![.!?\"“'‘\n]\s)(?<![\"“‘'\n])(?<!^)\b([A-Z][a-z]+(?:-[A-Za-z]+)?)\b")
 _ENOUGH = 200_000  # characters that tell who is who; a name that first comes later stays unknown
@@ -69,7 +73,9 @@ class Reader:
                 weight *= _told(original, event.start(), event.end(), spoken_aloud)
                 meant = self._meant(event[0].lower())
                 for who in meant:
-                    again = replace(who, role="subject", spoken=False, preposition="", start=event.start(), end=event.end())
+                    again = replace(
+                        who, role="subject", spoken=False, preposition="", start=event.start(), end=event.end()
+                    )
                     self._enter(cast, again, weight / len(meant))
         return cast
 
@@ -84,7 +90,12 @@ class Reader:
             return
         if not mention.spoken or all(mention.noun != other.noun for other in self._recent[-3:]):
             self._recent = [*self._recent, mention][-12:]
-        if before and is_alive(before.noun) and before.noun != mention.noun and _AND.fullmatch(text[before.end : mention.start]):
+        if (
+            before
+            and is_alive(before.noun)
+            and before.noun != mention.noun
+            and _AND.fullmatch(text[before.end : mention.start])
+        ):
             self._pair = [before, mention]
 
     def _bind(self, text: str) -> list[Mention]:
@@ -102,7 +113,7 @@ class Reader:
         return sorted((self._same_person(m, text) for m in mentions), key=lambda mention: mention.start)
 
     def _same_person(self, mention: Mention, sentence: str) -> Mention:
-        """"The man" after "an old man" is that old man; a man met before him stays a man."""
+        """ "The man" after "an old man" is that old man; a man met before him stays a man."""
         name, word = mention.noun.name, sentence[mention.start : mention.end].lower()
         if not is_alive(mention.noun) or word not in (name, name.rpartition(" ")[2]) or mention.spoken:
             return mention
@@ -116,10 +127,12 @@ class Reader:
             if many or self._pair:
                 return many[-1:] or self._pair
             both = list({m.noun.name: m for m in self._recent[-6:]}.values())[-2:]
-            return both if len(both) == 2 and pronoun == "they" or not self._things else self._things[-1:]
+            return both if (len(both) == 2 and pronoun == "they") or not self._things else self._things[-1:]
         gender = "f" if pronoun[0] == "s" or pronoun.startswith("her") else "m"
         fitting = [m for m in self._recent if self._fits(m.noun, gender)][-6:]
-        merit = {i: 0.5 * i + 2 * (m.role == "subject") + 2 * (m.noun.category == "person") for i, m in enumerate(fitting)}
+        merit = {
+            i: 0.5 * i + 2 * (m.role == "subject") + 2 * (m.noun.category == "person") for i, m in enumerate(fitting)
+        }
         chosen = [fitting[max(merit, key=lambda i: merit[i])]] if fitting else []
         for mention in chosen:
             self._gender.setdefault(mention.noun.name, gender)
@@ -153,7 +166,13 @@ def _names_by_pronoun(lexicon: Lexicon, story: str) -> dict[str, Noun]:
     counts = Counter(match[1] for match in _NAME.finditer(story))
     names: dict[str, Noun] = {}
     for name, count in counts.items():
-        if count < 2 or lexicon.get(name) or re.search(rf"\b{name.lower()}\b", story) or name in _NOT_NAMES or name.endswith("man"):
+        if (
+            count < 2
+            or lexicon.get(name)
+            or re.search(rf"\b{name.lower()}\b", story)
+            or name in _NOT_NAMES
+            or name.endswith("man")
+        ):
             continue
         follow = [story[match.end() : match.end() + 120] for match in re.finditer(rf"\b{name}\b", story)]
         he = sum(len(re.findall(r"\b(?:he|his|him)\b", text)) for text in follow)
@@ -164,7 +183,8 @@ def _names_by_pronoun(lexicon: Lexicon, story: str) -> dict[str, Noun]:
     return names
 
 
-_NOT_NAMES = frozenset(
-    "I O Oh Ah God Lord Sir Mr Mrs Miss Dr Christmas Easter Monday Tuesday Wednesday Thursday Friday Saturday Sunday "
-    "January February April June July August September October November December England London English French".split()
+_NOT_NAMES = word_set(
+    "I O Oh Ah God Lord Sir Mr Mrs Miss Dr Christmas Easter Monday Tuesday Wednesday Thursday Friday Saturday "
+    "Sunday January February April June July August September October November December England London English "
+    "French"
 )

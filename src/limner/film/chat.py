@@ -58,7 +58,9 @@ class Chat:
             except _Busy as busy:
                 wait = min(busy.wait if busy.wait is not None else 2.0 ** (tried - 1), self._limits.longest_wait)
                 if tried == self._limits.tries or time.monotonic() + wait > deadline:
-                    raise self._failed(f"is busy or broken (status {busy.status}, tried {tried} times)", "Try again later") from None
+                    raise self._failed(
+                        f"is busy or broken (status {busy.status}, tried {tried} times)", "Try again later"
+                    ) from None
                 self._sleep(wait)
         raise AssertionError("the last try either answers or raises")
 
@@ -85,7 +87,9 @@ class Chat:
         except httpx.TimeoutException:
             raise self._failed(f"said nothing for {limits.read:g} s", "Is its model loaded? Try again") from None
         except httpx.ConnectError:
-            raise self._failed("can't be reached (connection refused, or no such host)", "Start it or check the address") from None
+            raise self._failed(
+                "can't be reached (connection refused, or no such host)", "Start it or check the address"
+            ) from None
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise self._failed(f"broke off ({type(error).__name__})", "Try again") from None
         if status == 400 and self._plain_json and b"response_format" in data:
@@ -99,7 +103,9 @@ class Chat:
         for chunk in response.iter_bytes():
             data += chunk
             if len(data) > self._limits.size:
-                raise self._failed(f"answered more than {self._limits.size:,} bytes", "This is no chat-completions answer")
+                raise self._failed(
+                    f"answered more than {self._limits.size:,} bytes", "This is no chat-completions answer"
+                )
             if time.monotonic() > deadline:
                 raise self._failed(f"wasn't done after {self._limits.total:g} s", "Try a faster model")
         return data
@@ -113,7 +119,9 @@ class Chat:
         if status in _BUSY:
             raise _Busy(status, wait)
         if status != 200:
-            raise self._failed(f"refused the question (status {status}{self._reason(data)})", "Check --writer and --writer-model")
+            raise self._failed(
+                f"refused the question (status {status}{self._reason(data)})", "Check --writer and --writer-model"
+            )
 
     def _reason(self, data: bytes) -> str:
         """What a server says about its refusal, made safe to print: one short line without the key."""
@@ -131,7 +139,9 @@ class Chat:
         try:
             content = json.loads(data)["choices"][0]["message"]["content"]
         except (ValueError, KeyError, IndexError, TypeError, RecursionError):
-            raise self._failed("answered something that is no chat completion", "Give the address of an OpenAI-compatible API") from None
+            raise self._failed(
+                "answered something that is no chat completion", "Give the address of an OpenAI-compatible API"
+            ) from None
         if not isinstance(content, str):
             raise self._failed("answered without text", "Try another --writer-model")
         return self._without_key(content)
@@ -153,7 +163,9 @@ def endpoint_of(url: str) -> str:
     if not usable:
         raise BadInput(f"--writer {url!r} is no web address. Give one such as http://localhost:8080/v1.")
     if parts.username or parts.password:
-        raise BadInput("--writer holds a user name or password. Put the key into LIMNER_WRITER_KEY, and leave it out here.")
+        raise BadInput(
+            "--writer holds a user name or password. Put the key into LIMNER_WRITER_KEY, and leave it out here."
+        )
     path = parts.path.rstrip("/")
     if not path.endswith("/chat/completions"):
         path = f"{path or '/v1'}/chat/completions"

@@ -23,10 +23,11 @@ _LEGACY = (
     "cp1253", "cp1255", "cp1256", "cp874", "cp1254",
 )  # fmt: skip
 _NOT_TEXT = {
-    b"%PDF": "a PDF", b"PK\x03\x04": "a zip package (Word, EPUB, OpenDocument ...)", b"\xd0\xcf\x11\xe0": "an old Word file",
-    b"{\\rtf": "a rich-text (RTF) file", b"\x89PNG": "a picture", b"\xff\xd8\xff": "a picture", b"GIF8": "a picture",
-    b"RIFF": "a sound, picture or film", b"ID3": "a sound", b"OggS": "a sound", b"\x1f\x8b": "a gzip archive",
-    b"\x7fELF": "a program", b"MZ\x90": "a program", b"SQLite": "a database",
+    b"%PDF": "a PDF", b"PK\x03\x04": "a zip package (Word, EPUB, OpenDocument ...)",
+    b"\xd0\xcf\x11\xe0": "an old Word file", b"{\\rtf": "a rich-text (RTF) file", b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture", b"GIF8": "a picture", b"RIFF": "a sound, picture or film", b"ID3": "a sound",
+    b"OggS": "a sound", b"\x1f\x8b": "a gzip archive", b"\x7fELF": "a program", b"MZ\x90": "a program",
+    b"SQLite": "a database",
 }  # fmt: skip
 
 # The letters (beyond ASCII) that ordinary writing is made of; everything else is a sign of a wrong guess.
@@ -49,7 +50,9 @@ def decode(data: bytes, source: str) -> str:
             return data.decode(marked, "replace")
     for magic, kind in _NOT_TEXT.items():
         if data.startswith(magic):
-            raise BadInput(f"{source} is {kind}, not a text file. Save the story as plain text or Markdown and try again.")
+            raise BadInput(
+                f"{source} is {kind}, not a text file. Save the story as plain text or Markdown and try again."
+            )
     controls = len(re.findall(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]", data[:100_000]))
     if b"\x00" in data or controls > len(data[:100_000]) // 100:
         if encoding := _wide(data):
@@ -128,7 +131,10 @@ def _plausible(text: str) -> float:
 
 
 def _weigh(character: str, before: str, after: str) -> float:
-    code, latin_beside = ord(character), (before.isascii() and before.isalpha()) or (after.isascii() and after.isalpha())
+    code, latin_beside = (
+        ord(character),
+        (before.isascii() and before.isalpha()) or (after.isascii() and after.isalpha()),
+    )
     if 0x3041 <= code <= 0x30FF:
         return 0.9
     if 0x4E00 <= code <= 0x9FFF:

@@ -8,6 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import lru_cache
+
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of a space-separated list."""
+    return frozenset(text.split())
+
 
 _SCRIPTS: dict[str, str] = {  # the script's letters -> the tag of the language most often written in it
     "ぁ-ヿ": "ja", "가-힣": "ko", "一-鿿㐀-䶿": "zh", "ก-๛": "th", "ກ-ໟ": "lo", "ក-៹": "km", "က-႟": "my",
@@ -60,9 +67,9 @@ _STOP_WORDS: dict[str, frozenset[str]] = {
     }.items()
 }
 
-_ABBREVIATIONS = frozenset(
+_ABBREVIATIONS = word_set(
     "mr mrs ms dr st prof sr jr rev hon capt col gen lt sgt messrs mme mlle vs etc no vol pp fig ch cf esq viz ca "
-    "hr fr nr bzw usw ca m sra ud vds núm pág".split()
+    "hr fr nr bzw usw ca m sra ud vds núm pág"
 )
 _SPEECH = re.compile(
     r"\b(said|says|saith|quoth|cried|cries|asked|asks|answered|replied|exclaimed|shouted|whispered|called|sang|"
@@ -121,7 +128,10 @@ def sentences(text: str) -> list[tuple[int, int]]:
 def _ends_sentence(text: str, match: re.Match[str]) -> bool:
     mark = match["latin"]
     if mark is None:
-        return not (match[0][-1] in _CLOSERS and text[match.end() : match.end() + 1] in "とってはが") or not match[0].strip()
+        return (
+            not (match[0][-1] in _CLOSERS and text[match.end() : match.end() + 1] in "とってはが")
+            or not match[0].strip()
+        )
     after = _BEFORE_WORD.match(text, match.end())
     following = text[after.end() : after.end() + 1] if after else ""
     if following.islower():
@@ -134,7 +144,7 @@ def _ends_sentence(text: str, match: re.Match[str]) -> bool:
         before = _LAST_WORD.search(text[max(0, match.start() - 20) : match.start()])
         if before:
             word = before[1]
-            initial = len(word) == 1 and word.isupper() and word != "I" or "." in word
+            initial = (len(word) == 1 and word.isupper() and word != "I") or "." in word
             return not (word.lower() in _ABBREVIATIONS or initial) or not following
     return True
 
@@ -162,6 +172,8 @@ def words(text: str) -> list[str]:
 
 def count_words(text: str) -> int:
     """How many words `text` speaks; in unspaced scripts two characters are about one word."""
+    if not _UNSPACED_RUN.search(text):
+        return len(_WORD.findall(text))
     unspaced = sum(len(run) for run in _UNSPACED_RUN.findall(text))
     return len(_WORD.findall(_UNSPACED_RUN.sub(" ", text))) + (unspaced + 1) // 2
 
@@ -181,6 +193,7 @@ def terms(text: str, language: str) -> list[str]:
     return found
 
 
+@lru_cache(maxsize=1 << 15)
 def _stem(word: str, language: str) -> str:
     """Cut the commonest English endings; other languages keep five letters, a rough stem that all of them survive."""
     if language != "en":

@@ -6,69 +6,76 @@ A word is not enough: "he rose" names no flower, "as hungry as a hunter" brings 
 
 from __future__ import annotations
 
+import itertools
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
+from limner.film.language import word_set
 from limner.stickers import vocabulary
 from limner.stickers.vocabulary import Noun, plural_of
 
 # Words of folk tales that the vocabulary doesn't have, by the noun that serves them best.
 _MORE_WORDS = {
-    "ogre": "ogress", "cow": "milker", "tree": "beanstalk, beech-tree, apple-tree, bush", "boy": "youngster, laddie, rogue, youth",
-    "man": "chap, huntsman, woodsman, bridegroom, father", "woman": "mum, mamma, mama, goodwife", "girl": "little girl, little maid",
-    "old man": "grandad, old beggar", "old woman": "gammer", "guitar": "harp, ukulele", "boat": "barque, bark boat, sail",
-    "money bag": "bag of gold, sack of gold, purse of gold", "house": "doorstep, roof, hall door", "bed": "bedside, mattress",
-    "egg": "golden egg", "duck": "ugly duckling, ducky", "pot": "copper lid, copper-lid", "castle": "royal palace",
-    "wolf": "big bad wolf", "log": "sticks, wood pile", "sheaf of wheat": "bundle of straw, cornfield", "fire": "fireplace",
-    "princess": "king's daughter", "prince": "king's son", "piece of cheese": "bread and cheese", "hen": "golden hen",
+    "ogre": "ogress", "cow": "milker", "tree": "beanstalk, beech-tree, apple-tree, bush",
+    "boy": "youngster, laddie, rogue, youth", "man": "chap, huntsman, woodsman, bridegroom, father",
+    "woman": "mum, mamma, mama, goodwife", "girl": "little girl, little maid", "old man": "grandad, old beggar",
+    "old woman": "gammer", "guitar": "harp, ukulele", "boat": "barque, bark boat, sail",
+    "money bag": "bag of gold, sack of gold, purse of gold", "house": "doorstep, roof, hall door",
+    "bed": "bedside, mattress", "egg": "golden egg", "duck": "ugly duckling, ducky", "pot": "copper lid, copper-lid",
+    "castle": "royal palace", "wolf": "big bad wolf", "log": "sticks, wood pile",
+    "sheaf of wheat": "bundle of straw, cornfield", "fire": "fireplace", "princess": "king's daughter",
+    "prince": "king's son", "piece of cheese": "bread and cheese", "hen": "golden hen",
 }  # fmt: skip
 
 # What to draw for a noun that a picture model hasn't learnt: its nearest kin, which may have kin in turn.
 _NEAREST = {
-    "black cat": "cat", "ox": "cow", "boar": "pig", "rat": "mouse", "leopard": "lion", "tiger": "lion", "zebra": "horse",
-    "unicorn": "horse", "camel": "horse", "panda": "bear", "chick": "hen", "dove": "bird", "eagle": "bird", "parrot": "bird",
-    "peacock": "bird", "goose": "duck", "flamingo": "swan", "penguin": "bird", "whale": "fish", "dolphin": "fish",
-    "shark": "fish", "seal": "fish", "crocodile": "dragon", "dinosaur": "dragon", "lizard": "frog", "badger": "bear",
-    "otter": "mouse", "squirrel": "mouse", "beaver": "mouse", "hedgehog": "mouse", "beetle": "ant", "fly": "bee",
-    "caterpillar": "snake", "worm": "snake", "baby": "boy", "guard": "man", "farmer": "man", "cook": "man", "captain": "man",
-    "doctor": "man", "scholar": "man", "singer": "man", "rider": "man", "thief": "man", "elf": "old man", "bride": "princess",
-    "angel": "fairy", "ogre": "troll", "troll": "man", "father christmas": "old man", "astronaut": "man", "tulip": "flower",
-    "sunflower": "flower", "bunch of flowers": "flower", "rose": "flower", "pine tree": "tree", "palm tree": "tree", "pear": "apple",
-    "peach": "apple", "orange": "apple", "bunch of cherries": "bunch of grapes", "money bag": "coin", "lantern": "candle",
-    "oil lamp": "candle", "fiddle": "guitar", "rowing boat": "boat", "ship": "boat", "church": "castle", "temple": "castle",
-    "hut": "house", "school": "house", "castle": "house", "pie": "cake", "pickaxe": "axe", "knife": "sword",
+    "black cat": "cat", "ox": "cow", "boar": "pig", "rat": "mouse", "leopard": "lion", "tiger": "lion",
+    "zebra": "horse", "unicorn": "horse", "camel": "horse", "panda": "bear", "chick": "hen", "dove": "bird",
+    "eagle": "bird", "parrot": "bird", "peacock": "bird", "goose": "duck", "flamingo": "swan", "penguin": "bird",
+    "whale": "fish", "dolphin": "fish", "shark": "fish", "seal": "fish", "crocodile": "dragon", "dinosaur": "dragon",
+    "lizard": "frog", "badger": "bear", "otter": "mouse", "squirrel": "mouse", "beaver": "mouse", "hedgehog": "mouse",
+    "beetle": "ant", "fly": "bee", "caterpillar": "snake", "worm": "snake", "baby": "boy", "guard": "man",
+    "farmer": "man", "cook": "man", "captain": "man", "doctor": "man", "scholar": "man", "singer": "man",
+    "rider": "man", "thief": "man", "elf": "old man", "bride": "princess", "angel": "fairy", "ogre": "troll",
+    "troll": "man", "father christmas": "old man", "astronaut": "man", "tulip": "flower", "sunflower": "flower",
+    "bunch of flowers": "flower", "rose": "flower", "pine tree": "tree", "palm tree": "tree", "pear": "apple",
+    "peach": "apple", "orange": "apple", "bunch of cherries": "bunch of grapes", "money bag": "coin",
+    "lantern": "candle", "oil lamp": "candle", "fiddle": "guitar", "rowing boat": "boat", "ship": "boat",
+    "church": "castle", "temple": "castle", "hut": "house", "school": "house", "castle": "house", "pie": "cake",
+    "pickaxe": "axe", "knife": "sword",
 }  # fmt: skip
 
 # Common as a verb, an adjective or a turn of phrase: a thing only where the grammar says so ("the rose", "a ring").
-_AMBIGUOUS = frozenset(
-    "rose roses bear bears fly flies duck ducks bat bats ring rings well wells seal seals watch watches kid rock rocks "
-    "swallow swallows crane perch root page bill fire fires present presents pin case scale scales steps bow bows web "
-    "net court seat bath cook cooks guard guards judge nurse coach train trains plane ship ships box ball key keys sow "
-    "steer hind leaves leaf plant plants sweet date drum pipe pipes whistle crown crowns wheel bone star stars cloud "
-    "clouds horn clog cap chest coat shell shells map chart brush book books letter gate bark ram doe roe hide cod nag "
-    "sage weed bloom blossom blossoms flower log nest stump crust joint stew cup mug blade taper tower camp inn school "
-    "balance house houses home top boot pan pike hart lark spider stone stones trunk bolt spring minstrel captain "
-    "pilot ruler lord mantle ark nut mouse monkey worm lamp bag door pine palm basket bed light".split()
+_AMBIGUOUS = word_set(
+    "rose roses bear bears fly flies duck ducks bat bats ring rings well wells seal seals watch watches kid rock "
+    "rocks swallow swallows crane perch root page bill fire fires present presents pin case scale scales steps bow "
+    "bows web net court seat bath cook cooks guard guards judge nurse coach train trains plane ship ships box ball "
+    "key keys sow steer hind leaves leaf plant plants sweet date drum pipe pipes whistle crown crowns wheel bone "
+    "star stars cloud clouds horn clog cap chest coat shell shells map chart brush book books letter gate bark ram "
+    "doe roe hide cod nag sage weed bloom blossom blossoms flower log nest stump crust joint stew cup mug blade "
+    "taper tower camp inn school balance house houses home top boot pan pike hart lark spider stone stones trunk "
+    "bolt spring minstrel captain pilot ruler lord mantle ark nut mouse monkey worm lamp bag door pine palm basket "
+    "bed light"
 )
 # These stand for something else far more often than for the thing.
-_FIGURATIVE = frozenset("heart hearts love death spirit spirits fool fortune wealth machine sweet asp roe sage".split())
+_FIGURATIVE = word_set("heart hearts love death spirit spirits fool fortune wealth machine sweet asp roe sage")
 
 _SINGULAR = {
     "calves": "calf", "wives": "wife", "midwives": "wife", "housewives": "wife", "ladies": "lady", "lads": "lad",
     "loaves": "loaf", "hooves": "horse", "kine": "cow", "brethren": "brother", "pennies": "penny", "pence": "penny",
 }  # fmt: skip
 
-_DETERMINERS = frozenset(
-    "a an the this that these those his her its their my your our some any every each another two three four five six "
-    "seven eight nine ten one both all many several few of little old".split()
+_DETERMINERS = word_set(
+    "a an the this that these those his her its their my your our some any every each another two three four five "
+    "six seven eight nine ten one both all many several few of little old"
 )
-_VERBS = frozenset(
-    "is was were are had has did does stood sat saw came comes went goes ran said says lay fell took gave got made ate "
-    "flew sang told thought began could would will can must may left kept found heard woke slept rode swam crept shook "
-    "grew threw caught sprang leapt broke brought held lives lived loved looked".split()
+_VERBS = word_set(
+    "is was were are had has did does stood sat saw came comes went goes ran said says lay fell took gave got made "
+    "ate flew sang told thought began could would will can must may left kept found heard woke slept rode swam "
+    "crept shook grew threw caught sprang leapt broke brought held lives lived loved looked"
 )
 _NUMBERS = {
     "one": 1, "two": 2, "both": 2, "couple": 2, "pair": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7,
@@ -85,16 +92,33 @@ _SIZES = {
     **dict.fromkeys(("big", "great", "huge", "giant", "enormous", "large", "tall", "vast", "mighty"), "big"),
     **dict.fromkeys(("small", "little", "tiny", "wee", "teeny"), "small"),
 }
-_PREPOSITIONS = frozenset(
+_PREPOSITIONS = word_set(
     "in on at by from to into onto under beneath over above of with without through across behind beside near past "
-    "upon for about against among between round around along towards toward after before inside outside up down off".split()
+    "upon for about against among between round around along towards toward after before inside outside up down off"
 )
 _FUNCTION_WORDS = frozenset(
-    {*_DETERMINERS, *_NUMBERS, *_COLOURS, *_SIZES, *_PREPOSITIONS, "and", "or", "left", "right", "front", "top", "is", "are"}
+    {
+        *_DETERMINERS,
+        *_NUMBERS,
+        *_COLOURS,
+        *_SIZES,
+        *_PREPOSITIONS,
+        "and",
+        "or",
+        "left",
+        "right",
+        "front",
+        "top",
+        "is",
+        "are",
+    }
 )
 _NOT = re.compile(r"\b(?:no|not|never|without|n't|nor|neither|instead of|than|any)$|n['’]t$", re.IGNORECASE)
 _SIMILE = re.compile(r"\b(?:as|like)\s+(?:an?|the|any)?\s*(?:[\w-]+\s+){0,2}$", re.IGNORECASE)
-_SPEAKING = re.compile(r"\b(?:said|says|cried|asked|answered|replied|called|sang|quoth|growled|shouted)\s+(?:out\s+)?(?:an?|the|his|her|their)?\s*(?:\w+\s+)?$", re.I)
+_SPEAKING = re.compile(
+    r"\b(?:said|says|cried|asked|answered|replied|called|sang|quoth|growled|shouted)\s+(?:out\s+)?(?:an?|the|his|her|their)?\s*(?:\w+\s+)?$",
+    re.I,
+)
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’‑-][^\W\d_]+)*|\d+")
 _QUOTED = re.compile(  # up to the closing mark, or to the paragraph's end
     r"“(?:(?!\n\s*\n)[^”])*”?|\"(?:(?!\n\s*\n)[^\"])*\"?|«(?:(?!\n\s*\n)[^»])*»?|"
@@ -224,7 +248,7 @@ class Lexicon:
         longest = self._longest.get(tokens[i].lower, 1)
         for length in range(min(longest, len(tokens) - i), 0, -1):
             group = tokens[i : i + length]
-            gaps = [text[a.end : b.start] for a, b in zip(group, group[1:], strict=False)]
+            gaps = [text[a.end : b.start] for a, b in itertools.pairwise(group)]
             if any(gap.strip(" \n") for gap in gaps):
                 continue
             phrase = " ".join(token.lower for token in group)
@@ -246,10 +270,16 @@ class Lexicon:
         if any(_NOT.search(part) for part in _leading(clause.split())):
             return False
         following = tokens[i + length].lower if i + length < len(tokens) else ""
-        if "you" in (previous, tokens[i - 2].lower if i > 1 else "") or (length == 1 and following and self._next_is_head(text, last, tokens, i + length)):
+        if "you" in (previous, tokens[i - 2].lower if i > 1 else "") or (
+            length == 1 and following and self._next_is_head(text, last, tokens, i + length)
+        ):
             return False
         if phrase in _AMBIGUOUS:
-            adjective = previous in _COLOURS or previous in _SIZES or previous.endswith(("ful", "y", "ing", "ous", "ed"))
+            adjective = (
+                previous in _COLOURS
+                or previous in _SIZES
+                or (previous.endswith(("ful", "y", "ing", "ous", "ed")) and previous not in self._words)
+            )
             capital = first.text[0].isupper() and bool(previous)
             return previous in _DETERMINERS or adjective or capital or previous.endswith(("'s", "s'"))
         return True
@@ -257,7 +287,11 @@ class Lexicon:
     def _next_is_head(self, text: str, last: Token, tokens: Sequence[Token], i: int) -> bool:
         """ "apple" in "apple pie": the second of two bare nouns side by side is the thing spoken of."""
         following = tokens[i]
-        return text[last.end : following.start] == " " and following.lower not in _AMBIGUOUS and following.lower in self._words
+        return (
+            text[last.end : following.start] == " "
+            and following.lower not in _AMBIGUOUS
+            and following.lower in self._words
+        )
 
     def _describe(
         self,
@@ -337,7 +371,7 @@ def _preposition_before(text: str, tokens: Sequence[Token], i: int) -> str:
             return word
         if article or word in ("and", "who", "that", "which"):
             return ""
-        article = word in _DETERMINERS and word not in ("of", "little", "old", "all", "both") or word.endswith("'s")
+        article = (word in _DETERMINERS and word not in ("of", "little", "old", "all", "both")) or word.endswith("'s")
     return ""
 
 
@@ -346,20 +380,41 @@ def _acts(text: str, tokens: Sequence[Token], following: int, preposition: str) 
     if following >= len(tokens) or text[tokens[following - 1].end : tokens[following].start].strip(" \n"):
         return False
     word = tokens[following].lower
-    return word == "who" or not preposition and (word in _VERBS or word.endswith("ed") and len(word) > 4)
+    return word == "who" or (not preposition and (word in _VERBS or (word.endswith("ed") and len(word) > 4)))
 
 
 def _leads(text: str, tokens: Sequence[Token], i: int) -> bool:
-    """Whether the noun at `i` opens its clause: after a stop, or after "and", "then" and the like, but for its article."""
+    """Whether the noun at `i` opens its clause: after a stop, or after "and", "then" and the like."""
     for back in range(i - 1, max(-1, i - 6), -1):
         if text[tokens[back].end : tokens[back + 1].start].strip(" \n\"'“‘”’"):
             return True
         word = tokens[back].lower
         if word in _PREPOSITIONS and word != "of":
             return False
-        if word in ("so", "then", "but", "when", "till", "until", "as", "that", "while", "where", "because", "if", "and", "or"):
+        if word in (
+            "so",
+            "then",
+            "but",
+            "when",
+            "till",
+            "until",
+            "as",
+            "that",
+            "while",
+            "where",
+            "because",
+            "if",
+            "and",
+            "or",
+        ):
             return True
-        if not (word in _DETERMINERS or word in _SIZES or word in _COLOURS or word in ("once", "there", "was", "lived", "upon", "time", "dear", "now", "well", "o") or word.endswith(("y", "ful", "ing", "ed", "'s", "or", "er"))):
+        if not (
+            word in _DETERMINERS
+            or word in _SIZES
+            or word in _COLOURS
+            or word in ("once", "there", "was", "lived", "upon", "time", "dear", "now", "well", "o")
+            or word.endswith(("y", "ful", "ing", "ed", "'s", "or", "er"))
+        ):
             return False
     return True
 

@@ -1,4 +1,4 @@
-"""The picture prompt of each scene, in the storybook's own words: "an owl and a cat in a rowing boat on the sea by day".
+"""The picture prompt of each scene, in the storybook's own words: "an owl and a cat in a boat on the sea by day".
 
 At most three kinds of thing to a picture, the characters first; how they stand to one another if the text says so;
 then the place, weather, season and time of day. The wording is that of the captions the picture model learnt from.
@@ -57,7 +57,9 @@ def picture_prompts(
         return [Prompt(plain.phrases().removeprefix("in "), (), plain.place, plain.time, plain.mood) for _ in originals]
     reader, setting = Reader(lexicon, story.text), Setting()
     scenes: list[tuple[SceneCast, Setting]] = []
-    context = [text if len(text) <= _CONTEXT else narration for text, narration in zip(originals, narrations, strict=True)]
+    context = [
+        text if len(text) <= _CONTEXT else narration for text, narration in zip(originals, narrations, strict=True)
+    ]
     for text, narration in zip(context, narrations, strict=True):
         setting = follow(setting, text)
         scenes.append((reader.read(text, narration), setting))
@@ -87,9 +89,7 @@ def _recurring(casts: Sequence[SceneCast], lexicon: Lexicon) -> frozenset[str]:
     return frozenset(name for name, count in scenes.items() if count >= least and is_alive(lexicon.nouns[name]))
 
 
-def _shown(
-    cast: SceneCast, lexicon: Lexicon, recurring: frozenset[str], titled: set[str], place: str
-) -> list[Mention]:
+def _shown(cast: SceneCast, lexicon: Lexicon, recurring: frozenset[str], titled: set[str], place: str) -> list[Mention]:
     """What the picture shows, one mention for each kind, characters first and then in the order of the text."""
     weights = {
         name: _weigh(lexicon.nouns[name], weight, recurring, titled)

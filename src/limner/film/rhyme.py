@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 _SAME_SOUND = (  # English spellings that sound alike at a line's end, in this order
-    (r"igh(?=t|$)", "y"), (r"^([^aeiou]{1,2})e$", r"\1i"), (r"(?<=[^aeiou])e(?=$)", ""), (r"oa|ow(?=[ns]?$)|oe", "o"), (r"ea|ee|ie(?=[^t])|ei", "i"),
-    (r"ai|ay|ey(?=$)", "a"), (r"ue|ew|oo|ou(?=$)", "u"), (r"ck|c(?=$)", "k"), (r"ll", "l"), (r"ss|ce|se", "s"), (r"y", "i"),
+    (r"igh(?=t|$)", "y"), (r"^([^aeiou]{1,2})e$", r"\1i"), (r"(?<=[^aeiou])e(?=$)", ""), (r"oa|ow(?=[ns]?$)|oe", "o"),
+    (r"ea|ee|ie(?=[^t])|ei", "i"), (r"ai|ay|ey(?=$)", "a"), (r"ue|ew|oo|ou(?=$)", "u"), (r"ck|c(?=$)", "k"),
+    (r"ll", "l"), (r"ss|ce|se", "s"), (r"y", "i"),
 )  # fmt: skip
 _VOWELS = "aeiouyàáâäåæèéêëìíîïòóôöøùúûüœаеёиоуыэюяαεηιουω"
 

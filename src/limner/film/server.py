@@ -96,7 +96,7 @@ class ServerWriter:
             found = _check(answer, numbers, self.words)
         if found.faults:
             raise LimnerError(
-                f"The writer at {chat.endpoint} gave no usable answer for scenes {first} to {numbers[-1]}, asked twice: "
+                f"The writer at {chat.endpoint} gave no usable answer for scenes {first}-{numbers[-1]}, asked twice: "
                 f"{'; '.join(found.faults[:3])}. Try another --writer-model, or leave out --writer to work offline."
             )
         _keep(kept, {"endpoint": chat.endpoint, "model": self.model, "messages": messages, "answer": answer})
@@ -105,13 +105,17 @@ class ServerWriter:
     def _finish(self, story: Story, scenes: Sequence[SceneText], answers: Sequence[_SceneAnswer]) -> list[Scene]:
         lexicon = self.lexicon or storybook_lexicon()
         originals = [scene.original for scene in scenes]
-        narrations = [" ".join(answer.narration.split()) if not story.verse else answer.narration.strip() for answer in answers]
+        narrations = [
+            " ".join(answer.narration.split()) if not story.verse else answer.narration.strip() for answer in answers
+        ]
         own = picture_prompts(story, originals, narrations, lexicon)
         finished, self.unknown = [], []
         for original, narration, answer, fallback in zip(originals, narrations, answers, own, strict=True):
             prompt, unknown = _in_vocabulary(answer, fallback, lexicon)
             self.unknown.append(unknown)
-            finished.append(Scene(original, narration, prompt.text, prompt.cast, prompt.place, prompt.time, prompt.mood))
+            finished.append(
+                Scene(original, narration, prompt.text, prompt.cast, prompt.place, prompt.time, prompt.mood)
+            )
         return finished
 
 
@@ -124,8 +128,8 @@ def _instructions(words: int, lexicon: Lexicon) -> str:
         "`picture`: a short English phrase naming at most three kinds of thing, with number, colour or size where the "
         'text gives them, and how they stand to one another, such as "an owl and a cat in a boat". '
         f"Use only these nouns for things: {names}. Show the same characters by the same nouns throughout. "
-        f"`place` is one of {_names(PLACES)}; `time` one of {_names(TIMES)}; `weather` and `season` are empty or one of "
-        f"{_names(WEATHERS)} and {_names(SEASONS)}; `mood` one of {', '.join(MOODS)}. Answer with one JSON object alone: "
+        f"`place` is one of {_names(PLACES)}; `time` one of {_names(TIMES)}; `weather` and `season` are empty or one "
+        f"of {_names(WEATHERS)} and {_names(SEASONS)}; `mood` one of {', '.join(MOODS)}. Answer with one JSON object: "
         '{"scenes": [{"number": 1, "narration": "...", "picture": "...", "place": "...", "time": "...", "weather": "", '
         '"season": "", "mood": "..."}]}, one entry for each scene, in order.'
     )
@@ -222,4 +226,6 @@ def _keep(path: Path, record: dict[str, Any]) -> None:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise LimnerError(f"The writer's answer can't be kept in {path.parent}: {error.strerror}. Free some space there.") from None
+        raise LimnerError(
+            f"The writer's answer can't be kept in {path.parent}: {error.strerror}. Free some space there."
+        ) from None

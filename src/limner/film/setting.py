@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from limner.film.language import sentences
+from limner.film.language import sentences, word_set
 from limner.film.lexicon import without_speech
 from limner.stickers.vocabulary import PLACES, SEASONS, TIMES, WEATHERS, Term
 
@@ -60,19 +60,22 @@ _MOODS = {
 }  # fmt: skip
 # Words with so many other senses that only a preposition makes places of them ("in the square", "on the hill"), and
 # words that as a season or a weather are rarer than as something else.
-_NEEDS_PREPOSITION = frozenset(
-    "hole bank plain plains hall ice capital square stable den strand waves peak water street road lane park hill hills "
-    "court wood field yard market snow room space mine inside sand town garden farm village desert".split()
+_NEEDS_PREPOSITION = word_set(
+    "hole bank plain plains hall ice capital square stable den strand waves peak water street road lane park hill "
+    "hills court wood field yard market snow room space mine inside sand town garden farm village desert"
 )
-_NEVER = frozenset("may fall wet fine fair bright mine clear clouds".split())
+_NEVER = word_set("may fall wet fine fair bright mine clear clouds")
 _INTO = re.compile(
     r"\b(?:in|on|into|onto|to|at|through|across|by|near|upon|along|inside|within|reached|entered|round)\s+"
-    r"(?:(?!the\b|from\b)[\w'’-]+\s+)?(?:the\s+|an?\s+|his\s+|her\s+)?(?:[\w'’-]+\s+){0,2}(?:of\s+(?:the\s+)?)?$", re.I
+    r"(?:(?!the\b|from\b)[\w'’-]+\s+)?(?:the\s+|an?\s+|his\s+|her\s+)?(?:[\w'’-]+\s+){0,2}(?:of\s+(?:the\s+)?)?$",
+    re.I,
 )
 _OUT_OF = re.compile(r"\b(?:out of|from|off|left|than|like)\s+(?:[\w'’-]+\s+){0,2}$", re.IGNORECASE)
 _ANOTHER_TIME = re.compile(
-    r"(?:\b(?:good|by|every|each|yesterday|last|before|after|to-?morrow|until|till|not|never|over|a year and a|for a|all|"
-    r"many a|some)\s+|n['’]t\s+|over-)(?:the\s+)?$", re.IGNORECASE
+    r"(?:\b(?:good|by|every|each|yesterday|last|before|after|to-?morrow|until|till|not|never|over|a year and a|for a|"
+    r"all|"
+    r"many a|some)\s+|n['’]t\s+|over-)(?:the\s+)?$",
+    re.IGNORECASE,
 )
 _BEFORE_THAT = re.compile(r"\s+(?:before|ago)\b", re.IGNORECASE)
 _NOW_DARK = re.compile(r"\b(?:in the|grew|grows|got|getting|it was|into the)\s+$", re.IGNORECASE)

@@ -7,6 +7,7 @@ programming: scenes of about equal length, cut at strong gaps.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import statistics
@@ -75,7 +76,7 @@ def split_scenes(story: Story, *, how: How = "auto", scenes: int | None = None) 
     if scenes is not None or (how == "auto" and len(cuts) >= _MOST_SCENES):
         cuts = _fit(atoms, cuts, scenes or _MOST_SCENES)
     bounds = [0, *cuts, len(atoms)]
-    spans = [Span(atoms[a].span.start, atoms[b - 1].span.end) for a, b in zip(bounds, bounds[1:], strict=False)]
+    spans = [Span(atoms[a].span.start, atoms[b - 1].span.end) for a, b in itertools.pairwise(bounds)]
     return [SceneText(span, span.of(story.text)) for span in spans]
 
 
@@ -162,7 +163,9 @@ def _glued(atoms: list[_Atom], least: float) -> list[_Atom]:
 
 def _with_topics(atoms: list[_Atom], story: Story) -> list[_Atom]:
     """Adds to each gap how deep the likeness of the text on both sides dips there, from 0 to 1."""
-    depths = _depths([Counter(terms(atom.span.of(story.text), story.language)) for atom in atoms], [a.words for a in atoms])
+    depths = _depths(
+        [Counter(terms(atom.span.of(story.text), story.language)) for atom in atoms], [a.words for a in atoms]
+    )
     return [replace(atom, gap=atom.gap + depth) for atom, depth in zip(atoms, depths, strict=True)]
 
 
@@ -261,7 +264,7 @@ def _fit(atoms: list[_Atom], cuts: list[int], count: int) -> list[int]:
         cuts.pop(joined.index(min(joined)))
     while len(cuts) + 1 < count:
         bounds = [0, *cuts, len(atoms)]
-        partable = [(upto[b] - upto[a], a, b) for a, b in zip(bounds, bounds[1:], strict=False) if b - a > 1]
+        partable = [(upto[b] - upto[a], a, b) for a, b in itertools.pairwise(bounds) if b - a > 1]
         if not partable:
             break
         _, a, b = max(partable)

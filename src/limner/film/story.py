@@ -86,7 +86,9 @@ def parse_story(text: str, *, source: str = "") -> Story:
     groups = _groups([_strip_inline(line) for line in _strip_markdown(text)])
     if not any(_speaks(line.text) for group in groups for line in group):
         where = source or "The story"
-        raise BadInput(f"{where} is empty: there are no words in it. Write or paste a story into the file and try again.")
+        raise BadInput(
+            f"{where} is empty: there are no words in it. Write or paste a story into the file and try again."
+        )
     groups, title, author = _take_title(groups, title, author)
     verse = _is_verse(groups)
     body, blocks = _lay_out(groups, verse)
@@ -108,7 +110,10 @@ _CONTROLS = {c: None for c in range(32) if chr(c) not in "\n\t"} | {0x7F: None, 
 _RULE = re.compile(r"\s*(?:(?:[-*_~=•·⁂❦☙]\s*){3,}|⁂|❦|☙)\s*")
 _LICENCE = re.compile(r"^\W*(START|END) OF (?:THE |THIS )?PROJECT GUTENBERG.*$", re.IGNORECASE | re.MULTILINE)
 _FIELD = re.compile(r"^\s*(title|author|language)\s*:\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
-_BY = re.compile(r"(?:written |told |retold )?(?:by|von|par|por|di|door|af|av|written by|作者[：:]|作|著|автор:)\s+(\S.{1,60})", re.IGNORECASE)
+_BY = re.compile(
+    r"(?:written |told |retold )?(?:by|von|par|por|di|door|af|av|written by|作者[：:]|作|著|автор:)\s+(\S.{1,60})",
+    re.IGNORECASE,
+)
 _NUMBERED = re.compile(
     r"(?:chapter|canto|part|book|fytte|fit|kapitel|chapitre|capítulo|capitolo|глава|scene|story)\b.{0,60}|"
     r"[IVXLC]{1,7}\.?|\d{1,3}\.?|第[一二三四五六七八九十百\d]+[章回節节話话].{0,30}",
@@ -145,7 +150,10 @@ def _cut_front_matter(text: str) -> tuple[str, dict[str, str]]:
     match = re.match(r"\s*---[ ]*\n((?:[ \t]*(?:[\w-]+[ ]*:.*|- .*|#.*)?\n){1,60}?)(?:---|\.\.\.)[ ]*(?:\n|\Z)", text)
     if not match or ":" not in match[1]:
         return text, {}
-    fields = {name.lower(): value.strip("\"' ") for name, value in re.findall(r"^([\w-]+)[ ]*:[ ]*(\S.*?)[ ]*$", match[1], re.MULTILINE)}
+    fields = {
+        name.lower(): value.strip("\"' ")
+        for name, value in re.findall(r"^([\w-]+)[ ]*:[ ]*(\S.*?)[ ]*$", match[1], re.MULTILINE)
+    }
     fields["language"] = fields.get("language", fields.get("lang", ""))
     return text[match.end() :], {name: value for name, value in fields.items() if value}
 
@@ -222,7 +230,7 @@ def _take_title(groups: list[_Group], title: str, author: str) -> tuple[list[_Gr
             rest = groups
     if len(rest) > 1 and len(rest[0]) == 1 and (by := _BY.fullmatch(rest[0][0].text)):
         author, rest = author or by[1], rest[1:]
-    return rest, title.strip("\"“”«»*_ "), _title_case(author.strip("*_ .,"))
+    return rest, title.strip('"“”«»*_ '), _title_case(author.strip("*_ .,"))
 
 
 def _could_be_title(head: _Group, rest: list[_Group]) -> bool:
@@ -236,16 +244,44 @@ def _could_be_title(head: _Group, rest: list[_Group]) -> bool:
     if len(texts) > 2 or any(len(text) > 70 for text in texts) or _NUMBERED.fullmatch(texts[0]):
         return False
     line = texts[-1]
-    if re.search(r"[,;:。，、—-]$", line) or (line.endswith(".") and line[:-1].upper() != line[:-1] and len(line.split()) > 7):
+    if re.search(r"[,;:。，、—-]$", line) or (
+        line.endswith(".") and line[:-1].upper() != line[:-1] and len(line.split()) > 7
+    ):
         return False
     if line.isupper() or len(texts) < len(head):
         return True
     if not any(c.isupper() or c.islower() for c in line):  # a script without capitals
         return len(line) <= 25 and not re.search(r"[。！？」』]$", line)
-    small = {"a", "an", "the", "of", "and", "in", "on", "to", "at", "or", "for", "with", "who", "that", "from", "und", "et", "y", "e", "de", "la"}
+    small = {
+        "a",
+        "an",
+        "the",
+        "of",
+        "and",
+        "in",
+        "on",
+        "to",
+        "at",
+        "or",
+        "for",
+        "with",
+        "who",
+        "that",
+        "from",
+        "und",
+        "et",
+        "y",
+        "e",
+        "de",
+        "la",
+    }
     names = [word for word in line.split() if word.lower() not in small]
     longer = any(len(line.text) > len(texts[0]) for group in rest[:2] for line in group)
-    return bool(names) and not line.endswith((".", "!", "”", '"')) and (len(texts) == 1 and longer or names[0][0].isupper())
+    return (
+        bool(names)
+        and not line.endswith((".", "!", "”", '"'))
+        and ((len(texts) == 1 and longer) or names[0][0].isupper())
+    )
 
 
 def _same(a: str, b: str) -> bool:
@@ -257,7 +293,10 @@ def _title_case(text: str) -> str:
     if not text.isupper() or len(text) < 4:
         return text.rstrip(".") if text.count(".") == 1 else text
     small = {"a", "an", "the", "of", "and", "in", "on", "to", "at", "or", "for", "with", "from", "who"}
-    set_words = [w if i and w in small else "-".join(p[:1].upper() + p[1:] for p in w.split("-")) for i, w in enumerate(text.rstrip(".").lower().split())]
+    set_words = [
+        w if i and w in small else "-".join(p[:1].upper() + p[1:] for p in w.split("-"))
+        for i, w in enumerate(text.rstrip(".").lower().split())
+    ]
     return " ".join(set_words)
 
 
@@ -278,7 +317,7 @@ def _is_verse(groups: list[_Group]) -> bool:
         full = [len(text) for run in runs for text in run[:-1]]
         even = len(full) > 3 and statistics.pstdev(full) < 0.08 * statistics.mean(full) and capitals < 0.75
         pauses = sum(bool(re.search(r"\W$", text)) for text in lines) / len(lines)
-        return capitals >= 0.6 and not even or (capitals < 0.6 and max(map(len, lines)) < 48 and pauses > 0.5)
+        return (capitals >= 0.6 and not even) or (capitals < 0.6 and max(map(len, lines)) < 48 and pauses > 0.5)
     return max(map(len, lines)) <= 36 and statistics.median(map(len, lines)) <= 24
 
 

@@ -28,7 +28,9 @@ _DAMPING = 0.85  # of TextRank (Mihalcea and Tarau, 2004)
 _NOVELTY = 0.3  # 1 - lambda of MMR (Carbonell and Goldstein, 1998)
 _OPENING, _ENDING, _DANGLING, _TALK = 0.25, 2.0, 0.4, 0.4  # rewards and costs next to ranks in [0, 1]
 _VERBATIM = 1.3  # a scene up to so many times the budget isn't worth shortening
-_DANGLES = re.compile(r"[\"'“‘]?(?:he|she|it|they|him|her|this|that|these|those|his|their|its|which|who)\b", re.IGNORECASE)
+_DANGLES = re.compile(
+    r"[\"'“‘]?(?:he|she|it|they|him|her|this|that|these|those|his|their|its|which|who)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def _spoken_blocks(story: Story, scene: SceneText) -> list[tuple[str, bool]]:
 
 @dataclass(frozen=True)
 class _Piece:
-    """A sentence or clause; `opens` and `closes`: the quotation marks it lacks when it is told without its neighbours."""
+    """A sentence or clause; `opens` and `closes`: the quotation marks it lacks when told without its neighbours."""
 
     text: str
     opens: str = ""
@@ -236,7 +238,9 @@ def _choose_lines(text: str, language: str, words: int) -> str:
             if total > words * 1.15 and end > start + 1:
                 break
             score = float(rank[start:end].sum()) * (1 + 0.3 * opens[start] + 0.5 * closes[end - 1])
-            score *= 1 + 0.3 * (any(rhymes(line, lines[end - 1]) for line in lines[start : end - 1])) + 0.1 * (start == 0)
+            score *= (
+                1 + 0.3 * (any(rhymes(line, lines[end - 1]) for line in lines[start : end - 1])) + 0.1 * (start == 0)
+            )
             if score > best_score:
                 best, best_score = (start, end), score
     return "\n".join(lines[slice(*best)])
