@@ -139,7 +139,14 @@ CHANGES: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "fps": (lambda folder: project_edit(folder, "film", fps=6), ALL_SEGMENTS),
     "author": (
         lambda folder: project_edit(folder, "story", author="Aesop"),
-        {"title/voice", "title/pictures", "title/body", "black to title/dissolve", "title to scene 01/dissolve", "film"},
+        {
+            "title/voice",
+            "title/pictures",
+            "title/body",
+            "black to title/dissolve",
+            "title to scene 01/dissolve",
+            "film",
+        },
     ),
     "seed": (
         lambda folder: project_edit(folder, "pictures", seed=5),
@@ -324,7 +331,7 @@ def test_a_new_story_keeps_the_edits_that_still_fit(film: Path) -> None:
     (film / "story.txt").write_text(changed, "utf-8")
     result = make_film(film / "story.txt", film / "film.mp4", illustrator=Shapes())
     scenes = read_project(film / "film.limner").scene
-    assert [scene.narration for scene in scenes][0] == "My own words."
+    assert scenes[0].narration == "My own words."
     assert scenes[0].pick == 1
     assert scenes[2].narration.startswith("Down fell")
     assert any("film.before.toml" in note for note in result.notes)
@@ -346,17 +353,18 @@ def test_an_animatic_is_small_quick_and_leaves_the_film_alone(film: Path) -> Non
 def test_a_folder_of_pictures_illustrates(film: Path) -> None:
     pictures = film / "my pictures"
     pictures.mkdir()
-    for name, colour in (("1 a.png", "red"), ("1 b.png", "green"), ("a.png", "black"), ("crow.png", "blue"), ("z.png", "white")):
-        Image.new("RGB", (64, 64), colour).save(pictures / name)
+    colours = {"1 a": "red", "1 b": "green", "a": "black", "crow": "blue", "z": "white"}
+    for name, colour in colours.items():
+        Image.new("RGB", (64, 64), colour).save(pictures / f"{name}.png")
     result = make_film(film / "film.limner", None, FilmOptions(illustrator=str(pictures)))
     assert result.exit_code == 0
     assert read_project(film / "film.limner").pictures.illustrator == "../my pictures"
     report = json.loads(result.report.read_text("utf-8"))
-    colours = []
+    seen = []
     for scene in report["scenes"]:
         with Image.open(film / "film.limner" / scene["picture"]) as picture:
-            colours.append(picture.getpixel((5, 5)))
-    assert colours == [(255, 0, 0), (0, 0, 255), (255, 255, 255)]  # by number, by word, by place
+            seen.append(picture.getpixel((5, 5)))
+    assert seen == [(255, 0, 0), (0, 0, 255), (255, 255, 255)]  # by number, by word, by place
     assert read_marks(film / "film.mp4").source_type == "compositeSynthetic"
     (pictures / "1 a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 40)
     result = make_film(film / "film.limner")
@@ -376,7 +384,8 @@ def test_ctrl_c_at_every_stage_keeps_what_is_finished(tmp_path: Path) -> None:
     class Impatient:
         """Presses Ctrl-C whenever an artefact of a stage is finished that was never stopped before."""
 
-        seen: set[str] = set()
+        def __init__(self) -> None:
+            self.seen: set[str] = set()
 
         def estimated(self, estimate: Estimate) -> None: ...
         def begin(self, stage: str, total: int) -> None: ...
@@ -387,10 +396,10 @@ def test_ctrl_c_at_every_stage_keeps_what_is_finished(tmp_path: Path) -> None:
                 self.seen.add(stage)
                 raise KeyboardInterrupt
 
-    ready = 0
+    ready, impatient = 0, Impatient()
     while True:
         try:
-            make_film(tmp_path / "story.txt", tmp_path / "film.mp4", OPTIONS, Impatient(), illustrator=Shapes())
+            make_film(tmp_path / "story.txt", tmp_path / "film.mp4", OPTIONS, impatient, illustrator=Shapes())
             break
         except Interrupted as error:
             stops += 1
@@ -398,7 +407,7 @@ def test_ctrl_c_at_every_stage_keeps_what_is_finished(tmp_path: Path) -> None:
             entries = [entry for entry in Store(tmp_path / "film.limner").entries() if entry.result == "made"]
             assert len(entries) > ready
             ready = len(entries)
-    assert stops == len(Impatient.seen) == 7
+    assert stops == len(impatient.seen) == 7
     slots = [entry.slot for entry in Store(tmp_path / "film.limner").entries()]
     assert len(slots) == len(set(slots))  # nothing was made twice
 
@@ -451,7 +460,7 @@ def test_a_person_is_asked_first(tmp_path: Path) -> None:
         (b"A fox sat.", "film.avi", ".mp4"),
     ],
 )
-def test_bad_input_is_one_error_and_leaves_no_project(tmp_path: Path, content: bytes | None, out: str, words: str) -> None:
+def test_bad_input_is_one_error_and_no_project(tmp_path: Path, content: bytes | None, out: str, words: str) -> None:
     if content is not None:
         (tmp_path / "story.txt").write_bytes(content)
     with pytest.raises(BadInput, match=words):

@@ -114,8 +114,8 @@ class FolderIllustrator:
         numbered = [path for path in self.files if self._number(path) == scene]
         if numbered:
             return [(path, 1.0) for path in numbered]
-        wanted = set(re.findall(r"\w+", prompt.lower()))
-        shared = {path: len(wanted & set(re.findall(r"[^\W\d_]+", path.stem.lower()))) for path in self.files}
+        wanted = _words(prompt)
+        shared = {path: len(wanted & _words(path.stem)) for path in self.files}
         free = [path for path in self.files if self._number(path) is None]
         by_words = sorted((path for path in free if shared[path]), key=lambda path: -shared[path])
         if by_words:
@@ -127,6 +127,11 @@ class FolderIllustrator:
     def _number(path: Path) -> int | None:
         match = re.match(r"(?:scene|shot|page|picture|img|image)?[ _-]*0*(\d{1,4})(?!\d)", path.stem.lower())
         return int(match[1]) if match else None
+
+
+def _words(text: str) -> set[str]:
+    """The words that can tell pictures apart: "a" and "in" can't."""
+    return {word for word in re.findall(r"[^\W\d_]+", text.lower()) if len(word) > 2 or not word.isascii()}
 
 
 class ModelIllustrator:
