@@ -20,10 +20,7 @@ from limner.published.keys import fill
 from limner.rng import Rng
 from limner.system import Draws, config_from
 from limner.systems.text.dalle_mini import (
-    BEGIN,
-    END,
     MEGA,
-    PAD,
     DalleMini,
     Decoder,
     Encoder,
@@ -34,6 +31,7 @@ from limner.systems.text.dalle_mini import (
     probabilities,
 )
 from limner.systems.text.vqgan import VQGAN
+from limner.systems.text.words import BEGIN, END, PAD
 
 RECORDS = Path(__file__).parent / "parity"
 BOOK = VQGAN.Config(

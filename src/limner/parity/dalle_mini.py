@@ -17,8 +17,9 @@ from limner.parity.compare import count
 from limner.parity.record import Network, Record
 from limner.published import dalle_mini as published
 from limner.published.keys import fill
-from limner.systems.text.dalle_mini import PAD, DalleMini, Decoder, Encoder, guide, probabilities
+from limner.systems.text.dalle_mini import DalleMini, Decoder, Encoder, guide, probabilities
 from limner.systems.text.vqgan import VQGAN
+from limner.systems.text.words import PAD
 
 Outputs = Mapping[str, Any]
 

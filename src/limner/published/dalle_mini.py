@@ -158,7 +158,7 @@ def open_flax(
     painter = None if vqgan is None else replace(config_from_taming(vqgan[0]), value_range=(0.0, 1.0))
     model = DalleMini(replace(config_from_flax(options), vqgan=painter))
     fill(transformer(model), rename(from_flax(tree), TRANSFORMER_FLAX, where), where)
-    if vqgan is not None and model.vqgan is not None:
+    if vqgan is not None and isinstance(model.vqgan, VQGAN):
         fill_vqgan(model.vqgan, rename(from_flax(vqgan[1]), VQGAN_TAMING, f"VQGAN {where}"), f"VQGAN {where}")
     return model.eval()
 
@@ -191,14 +191,14 @@ def open_port(
             grid=square(len(halves["decoder"]["positions.weight"])),
             start_token=start_token,
             norm_scales="layers.0.norm_in.weight" in halves["encoder"],
-            vqgan=painter and config_from_detokenizer(painter),
+            vqgan=None if painter is None else config_from_detokenizer(painter),
         )
     except KeyError as error:
         raise BadCheckpoint(f"encoder.pt and decoder.pt lack {error}: they aren't min-dalle's files.") from error
     model = DalleMini(config)
     fill(model.encoder, halves["encoder"], "encoder.pt")
     fill(model.decoder, halves["decoder"], "decoder.pt")
-    if painter is not None and model.vqgan is not None:
+    if painter is not None and isinstance(model.vqgan, VQGAN):
         fill_vqgan(model.vqgan, painter, "detoker.pt")
     return model.eval()
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from limner.errors import BadCheckpoint, MissingExtra
-from limner.systems.text.dalle_mini import BEGIN, END, PAD
+from limner.systems.text.words import BEGIN, END, PAD
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
