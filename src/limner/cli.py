@@ -12,10 +12,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from limner import __version__
 from limner.errors import BadInput, Interrupted, LimnerError
+
+if TYPE_CHECKING:
+    import tyro
 
 
 @dataclass
@@ -25,11 +28,11 @@ class Draw:
     Example: limner draw "a fox under a tree at night" -n 4 -o foxes
     """
 
-    words: Annotated[str, "positional"]
+    words: tyro.conf.Positional[str]
     """What to draw."""
-    count: Annotated[int, "-n"] = 1
+    count: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 1
     """How many candidates; the best comes first."""
-    out: Annotated[Path, "-o"] = Path("drawings")
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("drawings")
     """Folder for the pictures."""
     seed: int = 0
     """The same seed draws the same pictures; candidate i is that of seed + i."""
@@ -64,13 +67,13 @@ class Train:
     Example: limner train vqgan --data stickers:collages --out runs/vqgan --steps 5000 --set width=64 --set patch=8
     """
 
-    system: Annotated[str, "positional"]
+    system: tyro.conf.Positional[str]
     """What to train: see limner systems."""
     data: str
     """The data: stickers:KIND, codes:CODEC, repairs:CODEC."""
-    out: Annotated[Path, "-o"]
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The run directory."""
-    set: list[str] = field(default_factory=list)
+    set: tyro.conf.UseAppendAction[list[str]] = field(default_factory=list)
     """Options of the system, as name=value; limner systems NAME lists them."""
     start_from: Path | None = None
     """A run or model folder whose weights a new run begins with."""
@@ -131,7 +134,7 @@ class Resume:
     Example: limner resume runs/vqgan --steps 20000
     """
 
-    run_folder: Annotated[Path, "positional"]
+    run_folder: tyro.conf.Positional[Path]
     """The run directory."""
     steps: int | None = None
     """Train to this step instead."""
@@ -160,7 +163,7 @@ class Systems:
     Example: limner systems vqgan
     """
 
-    name: Annotated[str | None, "positional"] = None
+    name: tyro.conf.Positional[str | None] = None
     """One system, to see its options."""
     dry_run: bool = False
     """Print the resolved options and stop."""
@@ -203,7 +206,7 @@ class Fetch:
     Example: limner stickers fetch
     """
 
-    source: Annotated[Path | None, "--from"] = None
+    source: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """A folder with the packages (.tgz or unpacked) instead of npm."""
     dry_run: bool = False
     """Print the resolved options and stop."""
@@ -222,7 +225,7 @@ class Show:
     Example: limner stickers show -o sheets
     """
 
-    out: Annotated[Path, "-o"] = Path("sheets")
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("sheets")
     """Folder for the sheets."""
     dry_run: bool = False
     """Print the resolved options and stop."""
@@ -242,9 +245,9 @@ class Make:
     Example: limner stickers make edits --count 1000 --size 256x144 -o edits
     """
 
-    kind: Annotated[Literal["captioned", "edits", "paired", "unpaired", "labelled"], "positional"]
+    kind: tyro.conf.Positional[Literal["captioned", "edits", "paired", "unpaired", "labelled"]]
     """What kind of data."""
-    out: Annotated[Path, "-o"]
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The folder."""
     count: int = 100
     """How many samples."""
@@ -270,7 +273,7 @@ class Book:
     Example: limner stickers book --codes 8192 -o book
     """
 
-    out: Annotated[Path, "-o"]
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The model folder."""
     codes: int = 8192
     """Entries of the book."""
@@ -297,7 +300,7 @@ class FilmStatus:
     Example: limner film status film.limner
     """
 
-    project: Annotated[Path, "positional"]
+    project: tyro.conf.Positional[Path]
     """The project folder."""
     dry_run: bool = False
     """Print the resolved options and stop."""
@@ -317,7 +320,7 @@ class FilmChoose:
     Example: limner film choose film.limner --scene 3 --pick 2
     """
 
-    project: Annotated[Path, "positional"]
+    project: tyro.conf.Positional[Path]
     """The project folder."""
     scene: str | None = None
     """The scene to choose for."""
@@ -401,66 +404,10 @@ def _help() -> str:
 
 
 def _parse(kind: type, prog: str, args: Sequence[str]) -> Any:
+    global tyro  # the verbs' annotations name it; it is loaded only when a verb is parsed
     import tyro
 
-    hints = {}
-    for option in dataclasses.fields(kind):
-        hints[option.name] = option
-    return tyro.cli(_tyro_kind(kind), prog=prog, args=list(args), description=kind.__doc__)
-
-
-def _tyro_kind(kind: type) -> Any:
-    """The dataclass with its marks ("positional", "-n") turned into tyro's."""
-    import typing
-
-    import tyro
-
-    hints = typing.get_type_hints(kind, include_extras=True)
-    fields = []
-    helps = _helps(kind)
-    for option in dataclasses.fields(kind):
-        hint = hints[option.name]
-        marks = typing.get_args(hint)[1:] if typing.get_origin(hint) is Annotated else ()
-        plain = typing.get_args(hint)[0] if marks else hint
-        more: list[Any] = []
-        if "positional" in marks:
-            more.append(tyro.conf.Positional)
-            more.append(tyro.conf.arg(help=helps.get(option.name)))
-        else:
-            short = [mark for mark in marks if mark.startswith("-") and not mark.startswith("--")]
-            long = next((mark.removeprefix("--") for mark in marks if mark.startswith("--")), None)
-            more.append(tyro.conf.arg(help=helps.get(option.name), aliases=short or None, name=long))
-        for mark in more:
-            plain = Annotated[plain, mark]
-        if option.name == "set":
-            plain = Annotated[plain, tyro.conf.UseAppendAction]
-        if option.default is not dataclasses.MISSING:
-            fields.append((option.name, plain, dataclasses.field(default=option.default)))
-        elif option.default_factory is not dataclasses.MISSING:
-            fields.append((option.name, plain, dataclasses.field(default_factory=option.default_factory)))
-        else:
-            fields.append((option.name, plain))
-    made = dataclasses.make_dataclass(kind.__name__, fields, bases=(kind,), kw_only=True)
-    made.__doc__ = kind.__doc__
-    return Annotated[made, tyro.conf.FlagConversionOff] if False else made
-
-
-def _helps(kind: type) -> dict[str, str]:
-    """The string below each field."""
-    import ast
-    import inspect
-    import textwrap
-
-    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-    found: dict[str, str] = {}
-    last = None
-    for node in body.body:  # type: ignore[attr-defined]  # a class has a body
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            last = node.target.id
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and last:
-            found[last] = str(node.value.value)
-            last = None
-    return found
+    return tyro.cli(kind, prog=prog, args=list(args), description=kind.__doc__, config=(tyro.conf.FlagCreatePairsOff,))
 
 
 def _film_kind(args: Sequence[str]) -> tuple[type, str, Sequence[str]]:

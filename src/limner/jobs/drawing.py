@@ -1,0 +1,65 @@
+"""What `limner draw` does: candidates as files that say what made them, or a walk between two prompts as a film."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from limner.errors import BadInput, CannotDo
+from limner.hub import load
+from limner.provenance import SourceType, encode_picture
+from limner.runs import write_bytes
+from limner.system import Draws, require
+
+TRAINED: SourceType = "trainedAlgorithmicMedia"
+
+
+def draw(words: str, out: Path, *, model: str, count: int, seed: int) -> Iterator[str]:
+    """Draw and write PNG files, best first; yields a line for each."""
+    if not words.strip():
+        raise BadInput('There is nothing to draw. Say what: limner draw "a fox under a tree at night".')
+    if not 1 <= count <= 64:
+        raise BadInput(f"-n {count}: from 1 to 64 candidates at a time.")
+    system: Any = load(model)
+    require(system, Draws, name=model)
+    drawing = system.draw(words, count=count, seed=seed)
+    if drawing.unknown:
+        yield f"not known to {model}, left out: {', '.join(drawing.unknown)}"
+    stem = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:60] or "drawing"
+    for place, picture in enumerate(drawing.pictures):
+        recipe = {"words": words, "model": model, "seed": drawing.seeds[place]}
+        path = out / f"{stem}-{drawing.seeds[place]}.png"
+        write_bytes(path, encode_picture(picture, ".png", source_type=TRAINED, recipe=recipe, description=words))
+        score = "" if drawing.scores is None else f"  score {drawing.scores[place]:.3f}"
+        yield f"{path}{score}"
+
+
+def walk(first: str, last: str, video: Path, *, model: str, seed: int, seconds: float, fps: int = 24) -> str:
+    """A film of the way from one prompt's picture to another's: slerp in noise and text states."""
+    system: Any = load(model)
+    if not hasattr(system, "interpolate"):
+        raise CannotDo(
+            f"{model} can't walk between prompts: it writes discrete codes, which have nothing in between. A latent "
+            "diffusion model can: --model with a Stable Diffusion folder or a latent-diffusion run."
+        )
+    from limner.film.encode import encode_segment, join_film
+
+    frames = system.interpolate(first, last, frames=max(2, round(seconds * fps)), seed=seed)
+    height, width = np.asarray(frames[0]).shape[:2]
+    segment = video.with_suffix(".part.mp4")
+    try:
+        encode_segment(iter(frames), segment, size=(width, height), fps=fps, quality="final")
+        silence = np.zeros(round(seconds * 48_000), np.float32)
+        recipe = json.dumps({"from": first, "to": last, "model": model, "seed": seed})
+        join_film(
+            video, [segment], sound=(silence, 48_000), fps=fps, chapters=[], subtitles=[], language="en",
+            metadata={"comment": recipe},
+        )  # fmt: skip
+    finally:
+        segment.unlink(missing_ok=True)
+    return str(video)
