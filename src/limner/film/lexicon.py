@@ -113,6 +113,7 @@ _FUNCTION_WORDS = frozenset(
         "are",
     }
 )
+_ADJECTIVE = re.compile(r"(?:ful|[^l]y|ing|ous|ed)$|^(?:lovely|ugly|lonely|silly|jolly|lively)$")
 _NOT = re.compile(r"\b(?:no|not|never|without|n't|nor|neither|instead of|than|any)$|n['’]t$", re.IGNORECASE)
 _SIMILE = re.compile(r"\b(?:as|like)\s+(?:an?|the|any)?\s*(?:[\w-]+\s+){0,2}$", re.IGNORECASE)
 _SPEAKING = re.compile(
@@ -278,7 +279,7 @@ class Lexicon:
             adjective = (
                 previous in _COLOURS
                 or previous in _SIZES
-                or (previous.endswith(("ful", "y", "ing", "ous", "ed")) and previous not in self._words)
+                or (_ADJECTIVE.search(previous) is not None and previous not in self._words)
             )
             capital = first.text[0].isupper() and bool(previous)
             return previous in _DETERMINERS or adjective or capital or previous.endswith(("'s", "s'"))

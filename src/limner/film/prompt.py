@@ -65,6 +65,7 @@ def picture_prompts(
         scenes.append((reader.read(text, narration), setting))
     recurring = _recurring([cast for cast, _ in scenes], lexicon)
     titled = {mention.noun.name for mention in lexicon.mentions(story.title)}
+    titled |= {noun.name for name, noun in reader.names.items() if name in story.title}
     prompts: list[Prompt] = []
     before: list[Mention] = []
     met: set[str] = set()
@@ -94,7 +95,7 @@ def _shown(cast: SceneCast, lexicon: Lexicon, recurring: frozenset[str], titled:
     weights = {
         name: _weigh(lexicon.nouns[name], weight, recurring, titled)
         for name, weight in cast.weights.items()
-        if belongs(lexicon.nouns[name], place) or _is_there(cast.mentions[name])
+        if belongs(lexicon.nouns[name], place) or _is_there(cast.mentions[name], name in titled)
     }
     worthy = sorted((name for name in weights if weights[name] >= _LEAST), key=lambda name: -weights[name])
     alive = [name for name in worthy if is_alive(lexicon.nouns[name])]
@@ -105,9 +106,10 @@ def _shown(cast: SceneCast, lexicon: Lexicon, recurring: frozenset[str], titled:
     return sorted(best, key=lambda mention: (not is_alive(mention.noun), cast.mentions[mention.noun.name][0].start))
 
 
-def _is_there(mentions: Sequence[Mention]) -> bool:
-    """Whether a character acts in the scene itself, wherever that is, and isn't only talked about."""
-    return any(is_alive(mention.noun) and not mention.spoken for mention in mentions)
+def _is_there(mentions: Sequence[Mention], titled: bool) -> bool:
+    """Whether a character acts in the scene itself, wherever that is, and isn't only talked about; those whom the
+    story is named after are there even so."""
+    return any(is_alive(mention.noun) and (titled or not mention.spoken) for mention in mentions)
 
 
 def _weigh(noun: Noun, weight: float, recurring: frozenset[str], titled: set[str]) -> float:

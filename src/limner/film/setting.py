@@ -122,7 +122,7 @@ def _strongest(text: str, table: Table, weigh: Callable[[str, str, bool], float]
         found = list(_WORDS.finditer(sentence))
         for i, match in enumerate(found):
             for last in found[i : i + 3][::-1]:
-                phrase = sentence[match.start() : last.end()].lower().replace("’", "'")
+                phrase = sentence[match.start() : last.end()].lower().replace("’", "'").removesuffix("'s")
                 if phrase in table:
                     name, telling = table[phrase]
                     elsewhere = _BEFORE_THAT.match(sentence, last.end())
@@ -154,6 +154,8 @@ def _time_weight(phrase: str, before: str, telling: bool) -> float:
 
 
 def _season_weight(phrase: str, before: str, telling: bool) -> float:
+    if re.search(r"\bwhen\s+(?:the\s+)?$", before, re.IGNORECASE):
+        return 2.0
     return 1.0 if re.search(r"\b(?:in|the|that|all|of|one|cold|this|during)\s+$", before, re.IGNORECASE) else 0.0
 
 
