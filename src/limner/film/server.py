@@ -15,10 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
-
-from limner.errors import LimnerError
-from limner.film.chat import Chat, Limits
+from limner.errors import LimnerError, MissingExtra
 from limner.film.language import words as words_of
 from limner.film.lexicon import Lexicon, storybook_lexicon
 from limner.film.prompt import MOST_KINDS, Prompt, arrange, picture_prompts
@@ -27,6 +24,13 @@ from limner.film.split import SceneText
 from limner.film.story import Story
 from limner.film.write import Scene
 from limner.stickers.vocabulary import PLACES, SEASONS, TIMES, WEATHERS, Term, lookup_term
+
+try:
+    from pydantic import BaseModel, Field, ValidationError
+
+    from limner.film.chat import Chat, Limits
+except ModuleNotFoundError as error:
+    raise MissingExtra(f"A writer on a server ({error.name})", "film") from None
 
 _BATCH = 6  # scenes to a question
 _ORIGINAL = 6000  # characters of a scene's text that are sent; a longer one is cut in its middle
