@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from games import Duel, Noise, Solo
+
+from limner.errors import BadCheckpoint, BadInput, Interrupted, NotFinite
+from limner.runs import Run, read_checkpoint
+from limner.train import Options, Progress, Trainer
+
+HERE = Path(__file__).parent
+
+
+def train(path: Path, steps: int, system: type = Duel, **options: object) -> Trainer:
+    fixed = {"batch": 4, "threads": 1, "save": 1e9, "sample": 0, "log": 1}
+    trainer = Trainer("duel", system(), Noise(), Run(path), Options(steps=steps, **{**fixed, **options}))  # type: ignore[arg-type]
+    trainer.fit()
+    return trainer
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    checkpoint, complaints = Run(path).newest(training=True)
+    assert checkpoint is not None and not complaints
+    return checkpoint.weights | checkpoint.optimizer
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    different = [name for name in one if not torch.equal(one[name], other[name])]
+    assert not different, different
+
+
+def test_a_run_stopped_and_resumed_ends_with_the_same_bits(tmp_path: Path) -> None:
+    train(tmp_path / "whole", 9)
+    for stop in (2, 5, 9):
+        train(tmp_path / "parts", stop)
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 10))
+
+
+def test_twenty_kills_change_no_bit(tmp_path: Path) -> None:
+    """SIGKILL at random moments, over several runs, until at least twenty have hit a training in progress."""
+    steps, command = 120, [sys.executable, str(HERE / "train_duel.py")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, str(tmp_path / "whole"), str(steps)], check=True, env=environment)
+    expected = weights(tmp_path / "whole")
+    chance, kills = random.Random(11), 0
+    for attempt in range(12):
+        run = tmp_path / f"killed-{attempt}"
+        while True:
+            process = subprocess.Popen([*command, str(run), str(steps)], env=environment)
+            started = Run(run).checkpoints[-1:]  # wait until it has gone on from where it was, then strike
+            while process.poll() is None and Run(run).checkpoints[-1:] == started:
+                time.sleep(0.002)
+            try:
+                process.wait(chance.uniform(0, 0.5))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                kills += 1
+                continue
+            assert process.returncode == 0
+            break
+        assert_same(expected, weights(run))
+        if kills >= 20:
+            break
+    assert kills >= 20
+
+
+def test_accumulation_keeps_the_numbers(tmp_path: Path) -> None:
+    train(tmp_path / "one", 4, Solo)
+    train(tmp_path / "four", 4, Solo, accumulate=4)
+    one, four = weights(tmp_path / "one"), weights(tmp_path / "four")
+    for name in one:
+        torch.testing.assert_close(one[name], four[name], atol=1e-6, rtol=1e-5)
+
+
+def test_the_games_step_is_the_classic_loop(tmp_path: Path) -> None:
+    """The trainer's result equals zero_grad, backward, step written by hand."""
+    from limner.rng import Rng, derive
+
+    system = Duel()
+    start = {name: tensor.clone() for name, tensor in system.state_dict().items()}
+    trainer = Trainer("duel", system, Noise(), Run(tmp_path / "run"), Options(steps=3, batch=4, threads=1, sample=0))
+    trainer.fit()
+
+    mine = Duel()
+    mine.load_state_dict(start)
+    mine = mine.to(memory_format=torch.channels_last)
+    mine.train()
+    optimisers = {name: player.optimiser(player.parameters()) for name, player in mine.players.items()}
+    for step in range(3):
+        numbers = list(range(4 * step, 4 * step + 4))
+        torch.manual_seed(derive(0, "step", step, 0))
+        for name, losses in mine.play(Noise().take(numbers), Rng(derive(0, "play"), numbers, step)):
+            optimisers[name].zero_grad()
+            sum(losses.values()).backward()
+            if mine.players[name].clip:
+                torch.nn.utils.clip_grad_norm_(mine.players[name].parameters(), mine.players[name].clip)
+            optimisers[name].step()
+    for name, tensor in mine.state_dict().items():
+        torch.testing.assert_close(trainer.system.state_dict()[name], tensor, atol=1e-7, rtol=1e-6)
+
+
+def test_a_moving_average_lags_behind(tmp_path: Path) -> None:
+    trainer = train(tmp_path / "run", 5)
+    saved = weights(tmp_path / "run")
+    name = "generator.0.weight"
+    assert not torch.equal(saved[name], saved[f"ema.{name}"])
+    assert "ema.critic.0.weight" not in saved
+    assert torch.equal(saved[name], trainer.system.state_dict()[name])
+
+
+def test_nan_stops_within_the_step_and_names_the_term(tmp_path: Path) -> None:
+    trainer = Trainer(
+        "duel", Duel(Duel.Config(poison=6)), Noise(), Run(tmp_path), Options(steps=9, batch=4, threads=1, save=0.0, sample=0)
+    )
+    with pytest.raises(NotFinite, match=r"Step 6: generator/adversarial is nan"):
+        trainer.fit()
+    checkpoint, _ = Run(tmp_path).newest()
+    assert checkpoint is not None and checkpoint.state["step"] == 6
+    assert all(torch.isfinite(tensor).all() for tensor in checkpoint.weights.values())
+
+
+def test_other_settings_are_refused_and_the_run_stays(tmp_path: Path) -> None:
+    train(tmp_path, 2)
+    before = weights(tmp_path)
+    with pytest.raises(BadInput, match="options"):
+        train(tmp_path, 4, seed=1)
+    assert_same(before, weights(tmp_path))
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
+    train(tmp_path / "run", 6, save=0.0)
+    train(tmp_path / "whole", 8)
+    newest = Run(tmp_path / "run").checkpoints[-1]
+    file = newest / "weights.safetensors"
+    damaged = bytearray(file.read_bytes())
+    damaged[-3] ^= 1
+    file.write_bytes(damaged)
+    with pytest.raises(BadCheckpoint, match="sha256"):
+        read_checkpoint(newest)
+    trainer = train(tmp_path / "run", 8, save=0.0)
+    assert "weights.safetensors is damaged" in trainer.complaints[0]
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
+
+
+def test_when_every_checkpoint_is_damaged_nothing_is_overwritten(tmp_path: Path) -> None:
+    train(tmp_path, 2)
+    (Run(tmp_path).checkpoints[-1] / "manifest.json").write_text("{")
+    with pytest.raises(BadCheckpoint, match="No sound checkpoint"):
+        train(tmp_path, 4)
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "holiday.txt").write_text("mine")
+    with pytest.raises(BadInput, match="not empty and not a run"):
+        train(tmp_path, 1)
+    assert [p.name for p in tmp_path.iterdir()] == ["holiday.txt"]
+
+
+def test_interrupting_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    options = Options(steps=6, batch=4, threads=1, save=1e9, sample=0, log=1)
+    with pytest.raises(Interrupted, match=r"step [34]"):
+        Trainer("duel", Duel(), Noise(), Run(tmp_path / "run"), options, listener=stop).fit()
+    train(tmp_path / "run", 6)
+    train(tmp_path / "whole", 6)
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
+
+
+def test_a_budget_ends_the_run_well(tmp_path: Path) -> None:
+    trainer = train(tmp_path, 10**6, budget=1e-6)
+    assert 1 <= trainer.step < 100
+    assert Run(tmp_path).checkpoints
+
+
+def test_samples_are_drawn_with_the_averages(tmp_path: Path) -> None:
+    from PIL import Image
+
+    train(tmp_path, 4, sample=2)
+    assert [p.name for p in sorted((tmp_path / "samples").iterdir())] == ["00000002.png", "00000004.png"]
+    assert Image.open(tmp_path / "samples" / "00000004.png").size[0] >= 8
+
+
+def test_bf16_trains(tmp_path: Path) -> None:
+    trainer = train(tmp_path, 2, precision="bf16")
+    assert all(torch.isfinite(p).all() for p in trainer.system.parameters())
+
+
+@pytest.mark.parametrize("shard", [[], ["--shard"]], ids=["flat all-reduce", "FSDP2"])
+def test_two_processes_reach_the_weights_of_one(tmp_path: Path, shard: list[str]) -> None:
+    script = str(HERE / "train_solo.py")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, script, str(tmp_path / "one"), "6"], check=True, env=environment)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script]
+    subprocess.run([*command, str(tmp_path / "two"), "6", *shard], check=True, env=environment, capture_output=True)
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert one.keys() == two.keys()
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], atol=1e-6, rtol=1e-6)

@@ -1,0 +1,14 @@
+"""Trains Solo under torchrun: train_solo.py RUN STEPS [--shard]."""
+
+import sys
+from pathlib import Path
+
+from games import Noise, Solo
+
+from limner.runs import Run
+from limner.train import Options, Trainer
+
+if __name__ == "__main__":
+    run, steps = Path(sys.argv[1]), int(sys.argv[2])
+    options = Options(steps=steps, batch=8, threads=1, save=1e9, sample=0, log=1, shard="--shard" in sys.argv)
+    Trainer("solo", Solo(), Noise(), Run(run), options).fit()
