@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001  (letters of other scripts are meant)
 """Text on pictures: breaking, order, shaping, fonts, and the captions and cards made of them."""
 
 import importlib.util

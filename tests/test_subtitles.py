@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001  (punctuation of other scripts is meant)
 """Cues that can be read, and the files that carry them."""
 
 from pathlib import Path

@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001  (punctuation of other scripts is meant)
 """Where a line may end, what counts as a word, and how a text is set into lines that look even.
 
 Follows the parts of UAX #14 that stories need, with phrase breaks from BudouX for Chinese, Japanese and Thai and

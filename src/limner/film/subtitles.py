@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001  (punctuation of other scripts is meant)
 """Subtitles: the spoken words cut into cues that a person can read, and the files that carry them (SRT, WebVTT).
 
 The limits are those of broadcasters: two lines of 42 letters (16 for ideographs), cues of one to seven seconds, a
