@@ -89,6 +89,12 @@ def test_kanji_are_warned_of() -> None:
     assert voice.speak("きつねは ぶどうを みた。").notes == ()
 
 
+def test_an_unrecognised_language_is_read_as_english_and_said_so() -> None:
+    speech = open_voice("espeak", "und").speak("The fox went home.")
+    assert "espeak:de" in speech.notes[0]
+    assert np.array_equal(speech.samples, open_voice("espeak", "en").speak("The fox went home.").samples)
+
+
 def test_warping_finds_the_way_that_was_taken() -> None:
     rng = np.random.default_rng(0)
     a = rng.normal(size=(60, 8))

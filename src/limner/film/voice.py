@@ -83,6 +83,8 @@ class EspeakVoice:
 
     def __init__(self, language: str) -> None:
         wanted, _, variant = language.partition("+")
+        self._guessed = wanted in ("", "und")  # what a story is whose language nobody could tell
+        wanted = "en" if self._guessed else wanted
         self.language = wanted
         self._voice = find_espeak_voice(wanted) + (f"+{variant}" if variant else "")
         self.name = f"espeak:{self._voice}"
@@ -96,7 +98,15 @@ class EspeakVoice:
         samples = np.frombuffer(sound, "<i2").astype(np.float32) / 32768
         rate = int(answer["rate"])
         words = _words_from_events(spoken, tokens, answer["events"], samples, rate)
-        return Speech(samples, rate, words, _notes(text, self._voice.split("+")[0]))
+        return Speech(samples, rate, words, self._notes(text))
+
+    def _notes(self, text: str) -> tuple[str, ...]:
+        notes = []
+        if self._guessed:
+            notes.append("The language was not recognised: read as English. Name it in the voice, as in espeak:de.")
+        if self._voice.split("+")[0].endswith("/ja") and re.search(r"[\u3400-\u9fff々]", text):
+            notes.append("eSpeak NG can't read kanji (it says 'Chinese letter'): write this narration in kana.")
+        return tuple(notes)
 
 
 class PiperVoice:
@@ -202,14 +212,6 @@ def _speakable(text: str) -> str:
     return "".join(
         " " if ord(c) < 32 or 127 <= ord(c) < 160 else "\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text
     )
-
-
-def _notes(text: str, voice: str) -> tuple[str, ...]:
-    if voice.endswith("/ja") and re.search(r"[\u3400-\u9fff々]", text):
-        return (
-            "eSpeak NG can't read kanji: it says 'Chinese letter'. Write this narration in kana, or use another voice.",
-        )
-    return ()
 
 
 def _words_from_events(
