@@ -138,6 +138,9 @@ class Line:
     why: str = ""
     path: Path | None = None
 
+    def __str__(self) -> str:
+        return f"{self.state:8} {self.slot}" + (f"  ({self.why})" if self.why else "")
+
 
 def scan(tasks: Sequence[Task], store: Store) -> tuple[list[Line], dict[str, Artefact]]:
     """The state of every task (in the order given, inputs first) and the artefacts that are fresh. Changes nothing."""

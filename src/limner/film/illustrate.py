@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LARGEST_PICTURE = 120_000_000  # pixels; a 120-megapixel picture takes 360 MB to decode
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+_WEIGHTS = (".json", ".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".txt")  # the files of a model that decide
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
@@ -76,7 +77,7 @@ def open_illustrator(spec: str, base: Path) -> Illustrator:
 
 
 def _is_model(folder: Path) -> bool:
-    return any((folder / name).exists() for name in ("model_index.json", "config.json"))
+    return any((folder / name).exists() for name in ("model_index.json", "config.json", "checkpoints"))
 
 
 class FolderIllustrator:
@@ -148,8 +149,10 @@ class ModelIllustrator:
     def identity(self) -> str:
         path = Path(self.spec)
         if not path.exists():
+            path = Path(__file__).parents[1] / "weights" / self.spec  # ships with limner; limner.hub would load torch
+        if not path.exists():
             return self.spec
-        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.suffix in _WEIGHTS)
         return fingerprint(path, files)
 
     @cached_property
