@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from limner.stickers.captions import words
-from limner.stickers.source import Collages, Scenes
+from limner.stickers.source import Collages, Crowds, Scenes
 from limner.stickers.world import render
 from limner.systems.text.dalle_mini import Tokens
 from limner.systems.text.patch_codes import PatchCodes
@@ -24,7 +24,7 @@ class Coded:
 
     def __init__(self, codec: Codec, seed: int = 0) -> None:
         self.codec = codec
-        self.scenes = Scenes(seed)
+        self.scenes = Crowds(seed)
         self.tokenise = WordTokeniser(words(), TEXT_LENGTH)
         self.grid = (144 // codec.factor, 256 // codec.factor)
 

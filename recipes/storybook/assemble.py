@@ -1,0 +1,59 @@
+"""Puts the trained parts together as the model folder that limner ships: assemble.py RUNS OUT."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from limner.hub import load, save
+from limner.runs import Run
+from limner.systems.text.storybook import Storybook
+
+PARTS = {"painter": "dalle-mini", "judge": "dual-encoder", "upscaler": "upscaler"}
+
+CARD = """---
+license: apache-2.0
+tags: [text-to-image, limner]
+---
+# storybook
+
+Draws flat picture-book scenes from words: {nouns} nouns, in places, by day, at dusk and at night. It ships with limner.
+
+| part | trained on | samples | parameters |
+|---|---|---|---|
+{rows}
+
+Data: scenes of the Sticker World (Fluent Emoji, MIT, composed by a program; drawn anew for every sample, never stored).
+Combinations of nouns, place and time that are held out were never trained on.
+Hardware: a machine with 2 CPU cores, float32. The commands are in `recipes/storybook/make.sh`; the scores are in
+`docs/results/storybook.md`.
+
+Limits: clear weather, one size, no colours, up to five things. Two of a kind look alike. What it has no word for is
+listed, not drawn.
+"""
+
+
+def main(runs: Path, out: Path) -> None:
+    parts = {name: load(runs / name) for name in PARTS}
+    config = Storybook.Config(**{name: part.config for name, part in parts.items()})
+    storybook = Storybook(config)
+    rows = []
+    for name, part in parts.items():
+        getattr(storybook, name).load_state_dict(part.state_dict())
+        run = Run(runs / name)
+        known = run.config() or {}
+        step = json.loads((run.checkpoints[-1] / "state.json").read_text())["step"]
+        count = sum(p.numel() for p in part.parameters())
+        samples = step * known["options"]["batch"]
+        rows.append(f"| {name} ({PARTS[name]}) | {known['data'].partition(':')[0]} | {samples:,} | {count:,} |")
+    from limner.stickers.vocabulary import storybook_nouns
+
+    card = CARD.format(nouns=len(storybook_nouns()), rows="\n".join(rows))
+    save(storybook, "storybook", out / "storybook", card=card, half=True)
+    reader_card = "# sticker-reader\n\nNames what a Sticker World picture shows. See docs/systems/sticker-reader.md.\n"
+    save(load(runs / "reader"), "sticker-reader", out / "sticker-reader", card=reader_card, half=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
