@@ -19,9 +19,9 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from film_shapes import SMALL, STORY, Shapes
 from PIL import Image
 
+from film_shapes import SMALL, STORY, Shapes
 from limner.errors import BadInput, DiskFull, Interrupted
 from limner.film import encode
 from limner.film.choose import choose, choose_by_asking, contact_sheet

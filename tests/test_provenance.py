@@ -14,11 +14,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from film_shapes import SMALL, Shapes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from film_shapes import SMALL, Shapes
 from limner.errors import BadInput
 from limner.film.pipeline import make_film
 from limner.film.prepare import FilmOptions
