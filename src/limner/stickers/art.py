@@ -89,7 +89,11 @@ def art_folder(cache: Path | None = None) -> Path:
 
 
 def fetch(
-    cache: Path | None = None, *, source: Path | None = None, packages: Sequence[Package] = PACKAGES, force: bool = False
+    cache: Path | None = None,
+    *,
+    source: Path | None = None,
+    packages: Sequence[Package] = PACKAGES,
+    force: bool = False,
 ) -> Path:
     """Gets the art once and returns its folder; does nothing when it is there already, unless `force`.
 
@@ -135,7 +139,9 @@ def _pack(package: Package, folder: Path) -> Path:
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
     except subprocess.TimeoutExpired:
-        raise LimnerError(f"npm took over ten minutes to get {package.name}. Check the network and try again.") from None
+        raise LimnerError(
+            f"npm took over ten minutes to get {package.name}. Check the network and try again."
+        ) from None
     tarball = folder / f"{package.stem}.tgz"
     if done.returncode or not tarball.is_file():
         reason = (done.stderr or done.stdout).strip().splitlines()
@@ -192,7 +198,9 @@ def _checked(package: Package, found: Path) -> bytes:
     except (ValueError, KeyError, TypeError):
         licence = "unknown"
     if licence != package.licence:
-        raise BadInput(f"{package.name} says that its licence is {licence}, not {package.licence}; limner won't use it.")
+        raise BadInput(
+            f"{package.name} says that its licence is {licence}, not {package.licence}; limner won't use it."
+        )
     return icons
 
 
@@ -249,7 +257,9 @@ class Art:
     def __init__(self, folder: Path) -> None:
         manifest = _manifest(folder)
         if manifest is None:
-            raise LimnerError(f"The sticker art isn't here yet (looked in {folder}). Get it with: limner stickers fetch")
+            raise LimnerError(
+                f"The sticker art isn't here yet (looked in {folder}). Get it with: limner stickers fetch"
+            )
         self.folder = folder
         self.hashes = manifest
         self._icons: dict[str, dict[str, Any]] = {}
@@ -321,7 +331,9 @@ class Art:
             name = alias["parent"]
         entry = icons["icons"].get(name)
         if entry is None:
-            raise BadInput(f"The style {style!r} has no icon {icon!r}. Get the pinned art: limner stickers fetch --force")
+            raise BadInput(
+                f"The style {style!r} has no icon {icon!r}. Get the pinned art: limner stickers fetch --force"
+            )
         width, height = (float(entry.get(key, icons.get(key, 16))) for key in ("width", "height"))
         return entry["body"], (float(entry.get("left", 0)), float(entry.get("top", 0)), width, height)
 
@@ -350,7 +362,8 @@ def _resvg(body: str, view: tuple[float, float, float, float], size: int) -> np.
         png = bytes(resvg_py.svg_to_bytes(svg_string=svg, skip_system_fonts=True))
     except ValueError as error:
         raise BadInput(f"An icon of the sticker art can't be drawn ({error}). Get the art again.") from None
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
+    pixels: np.ndarray = np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
+    return pixels
 
 
 def _paper_inside(pixels: np.ndarray) -> np.ndarray:
@@ -370,4 +383,3 @@ def _paper_inside(pixels: np.ndarray) -> np.ndarray:
     filled[inside, :3] = ink[inside]
     filled[inside, 3] = 255
     return filled
-

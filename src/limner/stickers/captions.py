@@ -37,8 +37,13 @@ def caption(truth: SceneTruth, wording: int = 0, *, styled: bool = False) -> str
         setting.append(_phrase(PLACES, truth.place, draws, full))
     if truth.place != "space" and truth.style != "line" and (full or draws.chance(0.8 if truth.time != "day" else 0.5)):
         setting.append(_phrase(TIMES, truth.time, draws, full))
-    if STAGES[truth.place].weather and truth.style != "line" and (
-        truth.weather != "clear" and (full or draws.chance(0.85)) or truth.weather == "clear" and not full and draws.chance(0.08)
+    if (
+        STAGES[truth.place].weather
+        and truth.style != "line"
+        and (
+            (truth.weather != "clear" and (full or draws.chance(0.85)))
+            or (truth.weather == "clear" and not full and draws.chance(0.08))
+        )
     ):
         setting.append(_phrase(WEATHERS, truth.weather, draws, full))
     if STAGES[truth.place].seasonal and truth.style != "line" and (full or draws.chance(0.5)):
@@ -72,8 +77,14 @@ def _subjects(truth: SceneTruth, draws: Draws, full: bool) -> str:
     }
     parts: list[str] = []
     relations = truth.arranged or truth.relations
-    if relations and (truth.arranged and (full or draws.chance(0.85)) or not truth.arranged and not full and draws.chance(0.5)):
-        relation = relations[0] if full else draws.pick([r for r in truth.relations if r in relations or _mirrors(r, relations)])
+    if relations and (
+        (truth.arranged and (full or draws.chance(0.85))) or (not truth.arranged and not full and draws.chance(0.5))
+    ):
+        relation = (
+            relations[0]
+            if full
+            else draws.pick([r for r in truth.relations if r in relations or _mirrors(r, relations)])
+        )
         words = _RELATION_WORDS[relation.kind]
         link = words[0] if full else draws.pick(words)
         together = [r.subject for r in truth.relations if (r.kind, r.target) == (relation.kind, relation.target)]

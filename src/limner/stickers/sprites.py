@@ -24,7 +24,6 @@ _HUES = {  # hue in degrees, saturation times, value times
 }  # fmt: skip
 
 
-
 Sprite = tuple[np.ndarray, np.ndarray]  # colour times alpha, and 256 - alpha; (h, w, 3) and (h, w, 1) uint16
 
 
@@ -37,6 +36,7 @@ def clip(canvas: np.ndarray, x: int, y: int, wide: int, tall: int) -> tuple[np.n
 
 
 def blend(canvas: np.ndarray, sprite: Sprite, x: int, y: int) -> None:
+    """Lays a sprite on a picture, its upper left corner at (x, y); what is outside is left out."""
     colour, through = sprite
     part, (y0, y1, x0, x1) = clip(canvas, x, y, colour.shape[1], colour.shape[0])
     part[:] = (colour[y0:y1, x0:x1] + part * through[y0:y1, x0:x1]) >> 8
@@ -44,6 +44,7 @@ def blend(canvas: np.ndarray, sprite: Sprite, x: int, y: int) -> None:
 
 @lru_cache(maxsize=6000)
 def sticker(style: str, name: str, side: int, colour: str | None, flipped: bool, light: Light) -> Sprite:
+    """A noun's sticker, `side` pixels wide and high."""
     what = noun(name)
     pixels = art().sprite(style, what.icons[STYLES.index(style)], side)
     if colour is not None and style != "line":
@@ -86,6 +87,7 @@ def recolour(pixels: np.ndarray, colour: str, *, green_stays: bool = False) -> n
 
 @lru_cache(maxsize=256)
 def shadow(side: int, strength: int) -> Sprite:
+    """What a sticker throws on the ground it stands on."""
     wide, tall = side + side // 8, max(2, round(side * 0.2))
     y, x = np.mgrid[:tall, :wide]
     r = ((x + 0.5) / wide * 2 - 1) ** 2 + ((y + 0.5) / tall * 2 - 1) ** 2
@@ -96,6 +98,7 @@ def shadow(side: int, strength: int) -> Sprite:
 
 @lru_cache(maxsize=256)
 def ripple(side: int, light: Light) -> Sprite:
+    """The foam where a sticker lies in the water."""
     wide, tall = side + side // 4, max(2, round(side * 0.14))
     y, x = np.mgrid[:tall, :wide]
     r = ((x + 0.5) / wide * 2 - 1) ** 2 + ((y + 0.5) / tall * 2 - 1) ** 2
@@ -106,9 +109,8 @@ def ripple(side: int, light: Light) -> Sprite:
 
 @lru_cache(maxsize=32)
 def veil(weather: str, variant: int, width: int, height: int) -> Sprite:
+    """Rain or falling snow, in front of the whole picture."""
     made = backdrop.weather_veil(weather, variant, width, height)
     assert made is not None
     alpha = made[0].astype(np.uint32)[..., None]
     return (alpha * np.asarray(made[1], np.uint32)).astype(np.uint16), (256 - alpha).astype(np.uint16)
-
-

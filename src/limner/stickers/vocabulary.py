@@ -15,7 +15,7 @@ PAINTS = ("red", "yellow", "green", "blue", "purple", "pink")
 
 def article(word: str) -> str:
     """The indefinite article by sound."""
-    return "an" if word[0] in "aeiou" and not word.startswith("unicorn") or word.startswith("hourglass") else "a"
+    return "an" if (word[0] in "aeiou" and not word.startswith("unicorn")) or word.startswith("hourglass") else "a"
 
 
 @dataclass(frozen=True)
@@ -436,14 +436,98 @@ _CATEGORIES = {
 # What fables, nursery rhymes and folk tales talk about most: the storybook model is trained on these.
 _STORYBOOK = frozenset(
     name.replace("_", " ")
-    for name in """
-    fox wolf lion bear rabbit cat dog donkey horse cow pig sheep goat elephant mouse deer monkey frog tortoise
-    snake rooster hen bird crow owl turkey duck swan fish butterfly ant bee grasshopper spider boy girl man woman
-    old_man old_woman king prince princess wizard witch fairy mermaid dragon tree pine_tree palm_tree rose flower
-    mushroom bunch_of_grapes apple loaf_of_bread piece_of_cheese cake honey_pot egg basket candle book key axe
-    sword bell guitar crown ring coin banknote gift ball heart fire boat ship house hut castle bed chair door sun
-    moon star cloud rainbow
-    """.split()
+    for name in [
+        "fox",
+        "wolf",
+        "lion",
+        "bear",
+        "rabbit",
+        "cat",
+        "dog",
+        "donkey",
+        "horse",
+        "cow",
+        "pig",
+        "sheep",
+        "goat",
+        "elephant",
+        "mouse",
+        "deer",
+        "monkey",
+        "frog",
+        "tortoise",
+        "snake",
+        "rooster",
+        "hen",
+        "bird",
+        "crow",
+        "owl",
+        "turkey",
+        "duck",
+        "swan",
+        "fish",
+        "butterfly",
+        "ant",
+        "bee",
+        "grasshopper",
+        "spider",
+        "boy",
+        "girl",
+        "man",
+        "woman",
+        "old_man",
+        "old_woman",
+        "king",
+        "prince",
+        "princess",
+        "wizard",
+        "witch",
+        "fairy",
+        "mermaid",
+        "dragon",
+        "tree",
+        "pine_tree",
+        "palm_tree",
+        "rose",
+        "flower",
+        "mushroom",
+        "bunch_of_grapes",
+        "apple",
+        "loaf_of_bread",
+        "piece_of_cheese",
+        "cake",
+        "honey_pot",
+        "egg",
+        "basket",
+        "candle",
+        "book",
+        "key",
+        "axe",
+        "sword",
+        "bell",
+        "guitar",
+        "crown",
+        "ring",
+        "coin",
+        "banknote",
+        "gift",
+        "ball",
+        "heart",
+        "fire",
+        "boat",
+        "ship",
+        "house",
+        "hut",
+        "castle",
+        "bed",
+        "chair",
+        "door",
+        "sun",
+        "moon",
+        "star",
+        "cloud",
+        "rainbow",
+    ]
 )
 
 

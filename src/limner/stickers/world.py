@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -38,7 +38,9 @@ _IN_SPACE = frozenset({"star", "moon", "shooting star", "rocket", "sun", "ghost"
 _BY_NIGHT = frozenset({"star", "moon", "shooting star", "bat"})
 _ONLY_ONE = frozenset({"sun", "moon", "rainbow", "king"})
 _BY_DAY = frozenset({"rainbow"})
-_CLIMBERS = frozenset({"bird", "crow", "owl", "parrot", "dove", "eagle", "rooster", "cat", "black cat", "squirrel", "monkey"})
+_CLIMBERS = frozenset(
+    {"bird", "crow", "owl", "parrot", "dove", "eagle", "rooster", "cat", "black cat", "squirrel", "monkey"}
+)
 
 
 @dataclass(frozen=True)
@@ -142,14 +144,16 @@ class Draws:
         return self.uniform() < share
 
 
-@lru_cache(maxsize=None)
+@cache
 def zones(name: str, place: str) -> tuple[str, ...]:
     """Where in a place a noun can be; empty when it can't be there at all."""
     stage, what = STAGES[place], noun(name)
     if stage.indoor:
         return ("ground",) if "indoor" in what.where else ()
     if place == "cave":
-        fits = what.category != "furniture" and ("indoor" in what.where or what.category == "animal" and "ground" in what.where)
+        fits = what.category != "furniture" and (
+            "indoor" in what.where or (what.category == "animal" and "ground" in what.where)
+        )
         return ("ground",) if fits else ()
     found = []
     if stage.ground and "ground" in what.where:
@@ -163,7 +167,7 @@ def zones(name: str, place: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=None)
+@cache
 def places_of(name: str) -> tuple[str, ...]:
     """The places where a noun can be."""
     return tuple(place.name for place in PLACES if zones(name, place.name))
@@ -319,14 +323,25 @@ class _Builder:
         b = self.dress(target)
         if kind == "above":
             b = replace(b, zone=next(z for z in zones(target.name, self.place) if z != "sky"))
-        b = replace(b, bottom=self.draws.pick(self.rows(b)), left=int(self.draws.uniform() * (self.columns - b.side + 1)))
+        b = replace(
+            b, bottom=self.draws.pick(self.rows(b)), left=int(self.draws.uniform() * (self.columns - b.side + 1))
+        )
         room = {"on": b.side - 1, "inside": b.side - 1, "under": round(0.6 * b.side)}.get(kind, 12)
         a = self.dress(subject, largest=max(3, room))
         pair = [self._beside(a, kind, b, target, 1 if self.draws.chance(0.5) else -1)]
-        if kind == "inside" and b.side >= 10 and a.side <= 6 and len(chosen) > 2 and "inside" in self._kinds(chosen[2], target):
+        if (
+            kind == "inside"
+            and b.side >= 10
+            and a.side <= 6
+            and len(chosen) > 2
+            and "inside" in self._kinds(chosen[2], target)
+        ):
             second = self.dress(chosen[2], largest=6)
             if second.side <= 6:
-                pair = [replace(t, left=t.left + shift) for t, shift in ((pair[0], -2.25), (self._beside(second, kind, b, target, 1), 2.25))]
+                pair = [
+                    replace(t, left=t.left + shift)
+                    for t, shift in ((pair[0], -2.25), (self._beside(second, kind, b, target, 1), 2.25))
+                ]
         if any(t.top < 0 or t.left < 0 or t.left + t.side > self.columns for t in pair):
             return 0
         depth = _depth(b)
@@ -343,7 +358,9 @@ class _Builder:
         if kind == "inside":  # two thirds look over the rim
             return replace(a, zone=b.zone, left=middle, bottom=b.bottom - target.holds * b.side + a.side / 3)
         if kind == "under":
-            return replace(a, zone=b.zone, left=round(middle + side * b.side * 0.22), bottom=min(b.bottom + 1, ROWS - 1))
+            return replace(
+                a, zone=b.zone, left=round(middle + side * b.side * 0.22), bottom=min(b.bottom + 1, ROWS - 1)
+            )
         if kind == "above":
             a = replace(a, zone="sky")
             return replace(a, left=round(middle), bottom=min(b.top, max(self.rows(a))))
@@ -353,13 +370,31 @@ class _Builder:
     def _kinds(self, a: Noun, b: Noun) -> list[str]:
         here, there = zones(a.name, self.place), zones(b.name, self.place)
         kinds = []
-        light = a.size not in ("large", "huge") and a.category in ("animal", "person", "food", "thing", "plant", "feeling")
+        light = a.size not in ("large", "huge") and a.category in (
+            "animal",
+            "person",
+            "food",
+            "thing",
+            "plant",
+            "feeling",
+        )
         stands = "ground" in a.where and a.name != "fire"
         climbs = a.name in _CLIMBERS if b.size == "huge" else True
-        if light and stands and climbs and b.seat and "ground" in there and SIDES[a.size]["small"] < SIDES[b.size]["normal"]:
+        if (
+            light
+            and stands
+            and climbs
+            and b.seat
+            and "ground" in there
+            and SIDES[a.size]["small"] < SIDES[b.size]["normal"]
+        ):
             kinds += ["on", "on"]
-        if light and b.holds and stands and ("ground" in there or "water" in there) and (
-            SIDES[a.size]["small"] < SIDES[b.size]["small"]
+        if (
+            light
+            and b.holds
+            and stands
+            and ("ground" in there or "water" in there)
+            and (SIDES[a.size]["small"] < SIDES[b.size]["small"])
         ):
             kinds += ["inside", "inside"]
         if light and b.shelter and "ground" in here and "ground" in there:
@@ -388,6 +423,8 @@ def _collide(left: float, bottom: float, side: int, other: Thing) -> bool:
 # --- pixels ---------------------------------------------------------------------------------------------------------
 
 _backdrops = Memory(limit=192 * 2**20)
+
+
 def render(truth: SceneTruth, width: int, height: int, *, style: str | None = None) -> np.ndarray:
     """The picture of a scene: (height, width, 3) uint8. `style` overrides the scene's own."""
     style = style or truth.style
@@ -438,7 +475,7 @@ def render_labels(truth: SceneTruth, width: int, height: int) -> tuple[np.ndarra
     return classes, instances
 
 
-@lru_cache(maxsize=None)
+@cache
 def class_of(name: str) -> int:
     """A noun's number in class maps."""
     return len(STUFF) + [n.name for n in nouns()].index(name)
