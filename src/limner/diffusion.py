@@ -104,10 +104,14 @@ class Schedule:
         return Denoised(signal * x - spread * output, signal * output + spread * x)
 
 
+def scaled_linear_beta(start: float = 0.00085, end: float = 0.012, steps: int = 1000) -> Tensor:
+    """(steps,) float64 variance added per step, linear in its square root: Stable Diffusion's."""
+    return torch.linspace(math.sqrt(start), math.sqrt(end), steps, dtype=torch.float64) ** 2
+
+
 def scaled_linear(start: float = 0.00085, end: float = 0.012, steps: int = 1000) -> Schedule:
-    """Stable Diffusion's schedule: beta is linear in its square root; computed in float64, kept as float32."""
-    beta = torch.linspace(math.sqrt(start), math.sqrt(end), steps, dtype=torch.float64) ** 2
-    return Schedule((1 - beta).cumprod(0).float())
+    """Stable Diffusion's schedule: computed in float64 from `scaled_linear_beta`, kept as float32."""
+    return Schedule((1 - scaled_linear_beta(start, end, steps)).cumprod(0).float())
 
 
 def zero_terminal_snr(schedule: Schedule) -> Schedule:

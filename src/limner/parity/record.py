@@ -105,13 +105,14 @@ class Record:
         rule = next((rule for rule in rules if re.search(rule["match"], name)), None)
         if rule is None:
             return value
+        factor = float(rule["factor"])
         match rule["op"]:
             case "fan_in":
-                return value * rule["factor"] * math.sqrt(math.prod(value.shape[1:]))
+                return value * factor * math.sqrt(math.prod(value.shape[1:]))
             case "scale":
-                return value * rule["factor"]
+                return value * factor
             case "add":
-                return value + rule["factor"]
+                return value + factor
             case "running_var":
                 return fill_tensor(f"{name}.running_var", tuple(value.shape), self.seed)
         raise BadInput(f"{self.path}: unknown post_fill operation {rule['op']!r}")
