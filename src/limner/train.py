@@ -123,6 +123,7 @@ class _Side:
         self.parameters = player.parameters()
         if not self.parameters:
             raise BadInput(f"Player {name} owns no trainable parameter.")
+        self.sharded = any(hasattr(parameter, "full_tensor") for parameter in self.parameters)
         self.names = [names[id(parameter)] for parameter in self.parameters]
         self.optimiser = player.optimiser(self.parameters)
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
@@ -132,10 +133,10 @@ class _Side:
 
     def step(self, step: int, losses: Mapping[str, Tensor]) -> None:
         """Descend along the gradients that are there; refuse to step on what is not finite."""
-        if world_size() > 1:
+        if world_size() > 1 and not self.sharded:  # FSDP averages gradients by itself
             self._all_reduce()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.player.clip or math.inf)
-        if not torch.isfinite(norm):
+        if not torch.isfinite(_whole(norm)):
             raise NotFinite(
                 f"Step {step}: the gradient of player {self.name} is not finite ({', '.join(losses)}). The last "
                 "checkpoint is sound: lower the learning rate, or use --precision fp32, and resume."
@@ -145,8 +146,8 @@ class _Side:
         self.optimiser.step()
         if self.average is not None and self.player.ema is not None:
             decay = min(self.player.ema, (1 + step) / (10 + step))  # a young average forgets its random start
-            averages, current = list(self.average.values()), [p.detach() for p in self.parameters]
-            torch._foreach_lerp_(averages, current, 1 - decay)
+            for average, parameter in zip(self.average.values(), self.parameters, strict=True):
+                average.lerp_(parameter.detach(), 1 - decay)
 
     def _all_reduce(self) -> None:
         """Mean of the processes' gradients in one flat exchange, the way adversarial training is distributed."""
@@ -171,11 +172,11 @@ class _Side:
             mine = {k.rsplit("/", 1)[1]: v for k, v in checkpoint.optimizer.items() if k.rsplit("/", 1)[0] == name}
             if mine:
                 self.optimiser.state[parameter] = {
-                    key: torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.clone()
+                    key: _like(parameter, value) if value.shape == parameter.shape else value.clone()
                     for key, value in mine.items()
                 }
             if self.average is not None:
-                self.average[name] = checkpoint.weights[f"ema.{name}"].to(parameter.device).clone()
+                self.average[name] = _like(parameter, checkpoint.weights[f"ema.{name}"])
 
 
 def load_weights(system: System, weights: Mapping[str, Tensor], *, averaged: bool, where: str) -> None:
@@ -228,19 +229,22 @@ class Trainer:
             load_weights(self.system, checkpoint.weights, averaged=True, where=str(checkpoint.path))
         if world_size() > 1 and not torch.distributed.is_initialized():
             torch.distributed.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+        if rank() == 0:
+            run.start(self.config)
+        newest, self.complaints = run.newest(training=True)
+        if newest is None and self.complaints:
+            raise BadCheckpoint("No sound checkpoint is left in this run:\n  " + "\n  ".join(self.complaints))
+        if newest is not None:
+            load_weights(self.system, newest.weights, averaged=False, where=str(newest.path))
         if self.options.shard:
             self._shard()
         names = {id(parameter): n for n, parameter in self.system.named_parameters()}
         self.sides = {key: _Side(key, player, names) for key, player in self.system.players.items()}
         self.step = 0
-        if rank() == 0:
-            run.start(self.config)
-        checkpoint_, complaints = run.newest(training=True)
-        self.complaints = complaints
-        if checkpoint_ is None and complaints:
-            raise BadCheckpoint("No sound checkpoint is left in this run:\n  " + "\n  ".join(complaints))
-        if checkpoint_ is not None:
-            self._restore(checkpoint_)
+        if newest is not None:
+            for side in self.sides.values():
+                side.restore(newest)
+            self.step = int(newest.state["step"])
         if rank() == 0:
             run.rewind_log(self.step)
 
@@ -253,12 +257,6 @@ class Trainer:
         for module in player.modules:
             if isinstance(module, torch.nn.Module):
                 fully_shard(module)
-
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        load_weights(self.system, checkpoint.weights, averaged=False, where=str(checkpoint.path))
-        for side in self.sides.values():
-            side.restore(checkpoint)
-        self.step = int(checkpoint.state["step"])
 
     # ------------------------------------------------------------------------------------------------ one step
 
@@ -400,6 +398,15 @@ def _whole(tensor: Tensor) -> Tensor:
     if hasattr(tensor, "full_tensor"):
         tensor = tensor.full_tensor()
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _like(parameter: Tensor, value: Tensor) -> Tensor:
+    """`value` in the layout of a parameter, and split over the processes if that is."""
+    if hasattr(parameter, "full_tensor"):
+        from torch.distributed.tensor import distribute_tensor
+
+        return distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)
+    return torch.empty_like(parameter, requires_grad=False).copy_(value)
 
 
 def _any_checkpoint(path: Path) -> Checkpoint:

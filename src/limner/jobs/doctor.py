@@ -13,7 +13,7 @@ from pathlib import Path
 from limner import __version__
 
 EXTRAS = {
-    "film": ("narrated films", {"av": "av", "uharfbuzz": "uharfbuzz", "bidi": "python-bidi", "budoux": "budoux",
+    "film": ("narrated films", {"av": "av", "uharfbuzz": "uharfbuzz", "budoux": "budoux",
              "espeakng_loader": "espeakng-loader", "httpx": "httpx", "pydantic": "pydantic",
              "fontpkg_noto_sans": "fontpkg-noto-sans"}),
     "diffusion": ("Stable Diffusion folders and files", {"diffusers": "diffusers", "transformers": "transformers"}),
