@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 
 def train(path: Path, steps: int, system: type = Duel, **options: object) -> Trainer:
     fixed = {"batch": 4, "threads": 1, "save": 1e9, "sample": 0, "log": 1}
+    torch.manual_seed(0)
     trainer = Trainer("duel", system(), Noise(), Run(path), Options(steps=steps, **{**fixed, **options}))  # type: ignore[arg-type]
     trainer.fit()
     return trainer
@@ -175,6 +176,7 @@ def test_interrupting_saves_and_the_same_command_goes_on(tmp_path: Path) -> None
             os.kill(os.getpid(), signal.SIGINT)
 
     options = Options(steps=6, batch=4, threads=1, save=1e9, sample=0, log=1)
+    torch.manual_seed(0)
     with pytest.raises(Interrupted, match=r"step [34]"):
         Trainer("duel", Duel(), Noise(), Run(tmp_path / "run"), options, listener=stop).fit()
     train(tmp_path / "run", 6)

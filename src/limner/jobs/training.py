@@ -6,8 +6,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from limner.errors import BadInput
 from limner.hub import load
+from limner.rng import derive
 from limner.runs import Run
 from limner.system import System, config_from
 from limner.systems import find
@@ -66,8 +69,9 @@ def fitting_config(name: str, source: Source, changes: dict[str, Any] | None = N
     return config_from(kind.Config, decided | (changes or {}), name)
 
 
-def build(name: str, config: Any, source: Source) -> System:
-    """The system, with the codec that its data was made with."""
+def build(name: str, config: Any, source: Source, seed: int) -> System:
+    """The system as training begins: weights drawn from the seed, and the codec that its data was made with."""
+    torch.manual_seed(derive(seed, "weights"))
     system = find(name)(config)
     if name == "dalle-mini":
         system.vqgan.load_state_dict(source.codec.state_dict())  # type: ignore[attr-defined]  # Coded and DalleMini
@@ -86,7 +90,7 @@ def train(
 ) -> Path:
     """Train (or go on training) and return the last checkpoint's folder."""
     source = open_source(data, options.seed)
-    system = build(name, fitting_config(name, source, changes), source)
+    system = build(name, fitting_config(name, source, changes), source, options.seed)
     trainer = Trainer(name, system, source, Run(out), options, data=data, start_from=start_from, listener=listener)
     return trainer.fit()
 
@@ -100,7 +104,7 @@ def resume(out: Path, options: Options | None = None, listener: Listener | None 
         raise BadInput(f"{out} was not started by limner train: its config.json doesn't name the data.")
     chosen = dataclasses.replace(options or Options(), **known["options"] | more)
     source = open_source(known["data"], chosen.seed)
-    system = build(known["system"], config_from(find(known["system"]).Config, known["config"], str(out)), source)
+    system = build(known["system"], config_from(find(known["system"]).Config, known["config"], str(out)), source, chosen.seed)
     return Trainer(known["system"], system, source, Run(out), chosen, data=known["data"], listener=listener).fit()
 
 

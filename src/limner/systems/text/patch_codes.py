@@ -43,7 +43,7 @@ class PatchCodes(System):
             raise BadInput(f"Patch codes want sides that are multiples of {size}, not {tuple(pictures.shape[-2:])}.")
         return torch.nn.functional.pixel_unshuffle(pictures, size).permute(0, 2, 3, 1)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) in [-1, 1] -> codes (B, H / patch, W / patch), int64.
 
@@ -62,7 +62,7 @@ class PatchCodes(System):
             self._known |= {key: code for (key, _), code in zip(new, codes.tolist(), strict=True)}
         return torch.tensor([self._known[key] for key in keys], device=pictures.device).view(cells.shape[:3])
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, h, w) -> pictures (B, 3, h patch, w patch) in [-1, 1]."""
         if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < self.config.codebook:
@@ -76,7 +76,7 @@ class PatchCodes(System):
         distances = torch.cat([best.values for best in found]) + patches.square().sum(1)
         return torch.cat([best.indices for best in found]), distances.clamp(min=0)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def fit(
         self, patches: Tensor, counts: Tensor, *, rounds: int = 8, seed: int = 0,
         told: Callable[[int, float], None] = lambda done, error: None,

@@ -96,7 +96,7 @@ class VQGAN(System):
         """Pictures (B, 3, H, W) in [-1, 1] -> codes (B, H / factor, W / factor), int64 in [0, codebook)."""
         return self.nearest(self.latent(self.to_range(pictures)))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, h, w) -> pictures (B, 3, h * factor, w * factor) in [-1, 1]. An unknown code is `BadInput`."""
         if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < self.config.codebook:
