@@ -52,7 +52,6 @@ class Bars:
         self._tasks: dict[str, int] = {}
 
     def __enter__(self) -> Bars:
-        self._bars.start()
         return self
 
     def __exit__(
@@ -64,6 +63,7 @@ class Bars:
         self._console.print(str(estimate), highlight=False, markup=False)
 
     def begin(self, stage: str, total: int) -> None:
+        self._bars.start()  # not before: a question may be asked after the estimate
         for name in self._tasks:  # the clock of a finished stage stands still
             self._bars.stop_task(self._tasks[name])  # type: ignore[arg-type]
         self._tasks[stage] = self._bars.add_task(stage, total=total)
