@@ -26,7 +26,11 @@ class Duel(System):
         super().__init__(config)
         width = config.width
         self.generator = nn.Sequential(
-            nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), nn.Dropout(0.3), nn.Conv2d(width, 3, 3, padding=1)
+            nn.Conv2d(3, width, 3, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Dropout(0.3),
+            nn.Conv2d(width, 3, 3, padding=1),
         )
         self.critic = nn.Sequential(nn.Conv2d(6, width, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(width, 1, 3, padding=1))
         self.players = {
@@ -77,5 +81,7 @@ class Noise:
         self.size = size
 
     def take(self, numbers: Sequence[int]) -> Paired:
-        pictures = torch.stack([torch.rand(2, 3, self.size, self.size, generator=torch_rng(5, "pair", n)) * 2 - 1 for n in numbers])
+        pictures = torch.stack(
+            [torch.rand(2, 3, self.size, self.size, generator=torch_rng(5, "pair", n)) * 2 - 1 for n in numbers]
+        )
         return Paired(pictures[:, 0], pictures[:, 1])

@@ -64,7 +64,10 @@ def test_a_picture_that_a_person_made_is_not_marked(tmp_path: Path) -> None:
 def test_a_recipe_too_long_for_jpeg_leaves_the_mark(tmp_path: Path) -> None:
     data = encode_picture(PICTURE, ".jpg", source_type="algorithmicMedia", recipe={"long": "x" * 70_000})
     (tmp_path / "a.jpg").write_bytes(data)
-    assert (read_marks(tmp_path / "a.jpg").source_type, read_marks(tmp_path / "a.jpg").recipe) == ("algorithmicMedia", None)
+    assert (read_marks(tmp_path / "a.jpg").source_type, read_marks(tmp_path / "a.jpg").recipe) == (
+        "algorithmicMedia",
+        None,
+    )
 
 
 def test_other_kinds_and_damaged_files_are_refused(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from games import Duel, Noise, Solo
 
+from games import Duel, Noise, Solo
 from limner.errors import BadCheckpoint, BadInput, Interrupted, NotFinite
 from limner.runs import Run, read_checkpoint
 from limner.train import Options, Progress, Trainer

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import torch
-from games import Duel, Noise
 
+from games import Duel, Noise
 from limner.runs import Run
 from limner.train import Options, Trainer
 

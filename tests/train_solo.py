@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import torch
-from games import Noise, Solo
 
+from games import Noise, Solo
 from limner.runs import Run
 from limner.train import Options, Trainer
 

@@ -49,7 +49,9 @@ def load(name: str | Path) -> System:
     if str(name).count("/") == 1 and not str(name).startswith("."):
         return _diffusion().from_folder(_cached_snapshot(str(name)))
     shipped = sorted(p.parent.name for p in SHIPPED.glob("*/config.json"))
-    raise BadInput(f"There is no model {name!r}: no such file or folder, and limner ships {', '.join(shipped) or 'none'}.")
+    raise BadInput(
+        f"There is no model {name!r}: no such file or folder, and limner ships {', '.join(shipped) or 'none'}."
+    )
 
 
 def _diffusion() -> Any:
@@ -69,7 +71,12 @@ def _built(config: Mapping[str, Any], weights: Mapping[str, Any], where: str) ->
         system = kind(config_from(kind.Config, config["config"], where))
     except KeyError as error:
         raise BadCheckpoint(f"{where}: config.json lacks {error}. Was it made by limner?") from error
-    load_weights(system, {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}, averaged=True, where=where)
+    load_weights(
+        system,
+        {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()},
+        averaged=True,
+        where=where,
+    )
     return system.eval()
 
 

@@ -47,7 +47,9 @@ def _explained(path: Path, size: int) -> Iterator[None]:
                 f"No space left for {path} ({size:,} bytes). What was saved before is untouched: make room, then run "
                 "the same command again."
             ) from error
-        raise LimnerError(f"{path} can't be written: {error.strerror or error}. Check the folder's permissions.") from error
+        raise LimnerError(
+            f"{path} can't be written: {error.strerror or error}. Check the folder's permissions."
+        ) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -103,7 +105,9 @@ def _sync_folder(path: Path) -> None:
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     """Write a set of files as one: the folder `path` appears complete, with its manifest, or not at all."""
-    manifest = {name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for name, content in files.items()}
+    manifest = {
+        name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for name, content in files.items()
+    }
     temporary = path.with_name(f".{path.name}.tmp")
     size = sum(len(content) for content in files.values())
     with _explained(path, size):
@@ -192,13 +196,23 @@ class Run:
                 raise BadInput(f"{self.path} is not empty and not a run. Choose another --out.")
             write_json(self.path / "config.json", config)
         elif known != json.loads(json.dumps(config)):
-            changed = sorted(key for key in {*known, *config} if known.get(key) != json.loads(json.dumps(config)).get(key))
+            changed = sorted(
+                key for key in {*known, *config} if known.get(key) != json.loads(json.dumps(config)).get(key)
+            )
             raise BadInput(
                 f"{self.path} was started with other settings ({', '.join(changed)}). Use the same ones to resume, or "
                 "choose another --out; --from takes its weights into a new run."
             )
 
-    def save(self, step: int, config: Any, weights: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], state: Any, keep: int = 2) -> Path:
+    def save(
+        self,
+        step: int,
+        config: Any,
+        weights: Mapping[str, Tensor],
+        optimizer: Mapping[str, Tensor],
+        state: Any,
+        keep: int = 2,
+    ) -> Path:
         """Write checkpoint `step`, then drop all but the newest `keep`."""
         path = self.path / "checkpoints" / f"{step:08d}"
         write_folder(
@@ -227,7 +241,10 @@ class Run:
     def log(self, entry: Mapping[str, Any]) -> None:
         """Append one line to `log.jsonl`."""
         line = json.dumps(entry) + "\n"
-        with _explained(self.path / "log.jsonl", len(line)), open(self.path / "log.jsonl", "a", encoding="utf-8") as file:
+        with (
+            _explained(self.path / "log.jsonl", len(line)),
+            open(self.path / "log.jsonl", "a", encoding="utf-8") as file,
+        ):
             file.write(line)
 
     def rewind_log(self, step: int) -> None:

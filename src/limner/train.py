@@ -128,7 +128,9 @@ class _Side:
         self.optimiser = player.optimiser(self.parameters)
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
         self.average = (
-            None if player.ema is None else {n: p.detach().clone() for n, p in zip(self.names, self.parameters, strict=True)}
+            None
+            if player.ema is None
+            else {n: p.detach().clone() for n, p in zip(self.names, self.parameters, strict=True)}
         )
 
     def step(self, step: int, losses: Mapping[str, Tensor]) -> None:

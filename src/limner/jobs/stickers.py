@@ -19,5 +19,10 @@ def make_book(out: Path, *, codes: int, scenes: int, rounds: int, seed: int) -> 
             PatchCodes.Config(codes), scenes, seed=seed, rounds=rounds,
             told=lambda done, error: bars.update(bar, completed=done),
         )  # fmt: skip
-    save(book, "patch-codes", out, card=f"A book of {codes} patches, fitted to {scenes} storybook scenes (seed {seed}).\n")
+    save(
+        book,
+        "patch-codes",
+        out,
+        card=f"A book of {codes} patches, fitted to {scenes} storybook scenes (seed {seed}).\n",
+    )
     return str(out)

@@ -104,7 +104,9 @@ def resume(out: Path, options: Options | None = None, listener: Listener | None 
         raise BadInput(f"{out} was not started by limner train: its config.json doesn't name the data.")
     chosen = dataclasses.replace(options or Options(), **known["options"] | more)
     source = open_source(known["data"], chosen.seed)
-    system = build(known["system"], config_from(find(known["system"]).Config, known["config"], str(out)), source, chosen.seed)
+    system = build(
+        known["system"], config_from(find(known["system"]).Config, known["config"], str(out)), source, chosen.seed
+    )
     return Trainer(known["system"], system, source, Run(out), chosen, data=known["data"], listener=listener).fit()
 
 

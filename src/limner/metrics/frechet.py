@@ -15,7 +15,9 @@ def frechet_distance(a: np.ndarray, b: np.ndarray, protocol: str) -> Result:
     eigenvalues of A^(1/2) B A^(1/2), which is symmetric, so that nothing imaginary can come out.
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
-        raise BadInput(f"The Fréchet distance compares features (N, D) and (M, D), N and M at least 2, not {a.shape} and {b.shape}.")
+        raise BadInput(
+            f"The Fréchet distance compares features (N, D) and (M, D), N and M at least 2, not {a.shape} and {b.shape}."
+        )
     shift = a.mean(0) - b.mean(0)
     cov_a, cov_b = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))
     values, vectors = np.linalg.eigh(cov_a)

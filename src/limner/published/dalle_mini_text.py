@@ -6,8 +6,6 @@ encodings only UTF-8 read as Windows-1252 is mended; an emoji gets its Unicode n
 replaces at random, is always "a person". Captions in plain English come out the same.
 """
 
-# ruff: noqa: RUF001 - the look-alikes of ASCII are what this file is about
-
 from __future__ import annotations
 
 import html

@@ -57,4 +57,6 @@ def _stands(a: Sighting, kind: str, b: Sighting) -> bool:
 def _share(found: Sequence[bool], what: str) -> Result:
     n = len(found)
     share = sum(found) / n if n else math.nan
-    return Result(share, n, f"share of {what} found by the sticker reader", math.sqrt(share * (1 - share) / n) if n else None)
+    return Result(
+        share, n, f"share of {what} found by the sticker reader", math.sqrt(share * (1 - share) / n) if n else None
+    )

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from limner.data.kinds import Captioned, Pictures, Read
 from limner.rng import derive, numpy_rng
+from limner.stickers.art import STYLES
 from limner.stickers.captions import caption, describe
 from limner.stickers.kinds import to_tensor
-from limner.stickers.art import STYLES
 from limner.stickers.vocabulary import PLACES, TIMES, noun, storybook_nouns
 from limner.stickers.vocabulary import SEASONS as ALL_SEASONS
 from limner.stickers.world import (
@@ -31,7 +31,6 @@ from limner.stickers.world import (
     render,
     zones,
 )
-
 
 
 def storybook_scene(seed: int, number: int, *, held_out: bool = False) -> SceneTruth:

@@ -92,7 +92,12 @@ class StickerReader(System):
     def play(self, batch: Read, rng: Rng) -> Game:
         heat, pooled = self(batch.pictures)
         losses = {"things": _focal(heat.float(), _peaks(heat, batch.things))}
-        for name, truth in (("places", batch.places), ("times", batch.times), ("seasons", batch.seasons), ("styles", batch.styles)):
+        for name, truth in (
+            ("places", batch.places),
+            ("times", batch.times),
+            ("seasons", batch.seasons),
+            ("styles", batch.styles),
+        ):
             losses[name] = 0.2 * F.cross_entropy(self.kinds[name](pooled).float(), truth)
         yield "reader", losses
 
@@ -107,7 +112,9 @@ class StickerReader(System):
     def read(self, pictures: np.ndarray, *, sure: float = 0.35) -> list[Reading]:
         """Readings of uint8 pictures (N, H, W, 3); things below the confidence `sure` are not reported."""
         if pictures.ndim != 4 or pictures.shape[1] % 16 or pictures.shape[2] % 16:
-            raise BadInput(f"The reader wants pictures (N, H, W, 3) with sides that are multiples of 16, not {pictures.shape}.")
+            raise BadInput(
+                f"The reader wants pictures (N, H, W, 3) with sides that are multiples of 16, not {pictures.shape}."
+            )
         self.eval()
         readings = []
         for start in range(0, len(pictures), 32):
@@ -117,7 +124,12 @@ class StickerReader(System):
             named = {name: head(pooled).argmax(-1).tolist() for name, head in self.kinds.items()}
             for i in range(len(heat)):
                 things = [
-                    Sighting(self.config.nouns[n], heat[i, n, y, x].item(), (x + 0.5) / heat.shape[3], (y + 0.5) / heat.shape[2])
+                    Sighting(
+                        self.config.nouns[n],
+                        heat[i, n, y, x].item(),
+                        (x + 0.5) / heat.shape[3],
+                        (y + 0.5) / heat.shape[2],
+                    )
                     for n, y, x in peaks[i].nonzero().tolist()
                 ]
                 kinds = {name: getattr(self.config, name)[named[name][i]] for name in named}
@@ -168,7 +180,9 @@ def _conv(before: int, after: int, stride: int = 1) -> nn.Sequential:
 class _Residual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(_conv(width, width), nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width))
+        self.body = nn.Sequential(
+            _conv(width, width), nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return F.silu(x + self.body(x))

@@ -26,7 +26,6 @@ from limner.systems.text.vqgan import VQGAN
 from limner.systems.text.words import BEGIN, END, PAD, WordTokeniser
 
 
-
 class Tokeniser(Protocol):
     """Captions as the text tokens of a model."""
 

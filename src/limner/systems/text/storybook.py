@@ -33,7 +33,11 @@ class Storybook(System):
         temperature: float = 0.9
 
         def __post_init__(self) -> None:
-            for name, kind in (("painter", DalleMini.Config), ("judge", DualEncoder.Config), ("upscaler", Upscaler.Config)):
+            for name, kind in (
+                ("painter", DalleMini.Config),
+                ("judge", DualEncoder.Config),
+                ("upscaler", Upscaler.Config),
+            ):
                 if isinstance(value := getattr(self, name), Mapping):  # read from JSON
                     object.__setattr__(self, name, config_from(kind, value, name))
 
