@@ -1,0 +1,1 @@
+"""Systems that words steer, and what those are made of."""

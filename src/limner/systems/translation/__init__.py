@@ -1,0 +1,1 @@
+"""Systems that turn one picture into another."""
