@@ -27,7 +27,10 @@ def renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str], where: str)
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Load `tensors` into `module` strictly: the same names and shapes on both sides, or a BadCheckpoint."""
+    """Load `tensors` into `module` strictly: the same names and shapes on both sides, or a BadCheckpoint.
+
+    A module on the meta device takes the tensors as they are, without a copy, in its own types.
+    """
     state = module.state_dict()
     missing, unknown = state.keys() - tensors.keys(), tensors.keys() - state.keys()
     if missing:
@@ -38,7 +41,8 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
         if value.shape != state[name].shape:
             shapes = f"{list(value.shape)}, but the model's is {list(state[name].shape)}"
             raise BadCheckpoint(f"{where}: {name} has shape {shapes}")
-    module.load_state_dict(dict(tensors))
+    bare = any(value.is_meta for value in state.values())
+    module.load_state_dict({name: value.to(state[name].dtype) for name, value in tensors.items()}, assign=bare)
 
 
 def _some(names: Iterable[str]) -> str:

@@ -1,0 +1,202 @@
+"""Stable Diffusion v1 as people have it: a diffusers folder, or one file in CompVis' layout.
+
+Published: CompVis/stable-diffusion-v1-1 to v1-4, runwayml's v1-5 and everything fine-tuned from them; CreativeML Open
+RAIL-M, whose use restrictions go with the weights. Both ways read strictly: no entry left over, none missing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from limner.diffusion import Prediction
+from limner.errors import BadCheckpoint, MissingExtra
+from limner.published import compvis
+from limner.published.keys import fill
+from limner.published.read import tensors
+from limner.systems.diffusion.latent import Autoencoder, LatentDiffusion, TextTower, UNet
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
+
+FREE_OPTIONS = frozenset({"sample_size", "force_upcast", "upcast_attention", "norm_num_groups"})
+"""Options of the library's classes that may differ from ours: they change no number in float32, or are read anyway."""
+
+OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+"""What diffusers called the autoencoder's attention before version 0.15; the published v1-5 folder still does."""
+
+
+def from_folder(path: Path) -> LatentDiffusion:
+    """Open a diffusers folder of Stable Diffusion v1's kind, of any size. BadCheckpoint names what doesn't fit."""
+    unet, autoencoder, text = (_json(path / part / "config.json") for part in ("unet", "vae", "text_encoder"))
+    scheduler = _json(path / "scheduler" / "scheduler_config.json")
+    if scheduler.get("beta_schedule") != "scaled_linear" or scheduler.get("trained_betas") is not None:
+        raise BadCheckpoint(f"{path / 'scheduler'}: not Stable Diffusion v1's noise schedule, which is scaled_linear.")
+    predictions: dict[str, Prediction] = {"epsilon": "epsilon", "v_prediction": "velocity"}
+    prediction = predictions.get(scheduler.get("prediction_type", "epsilon"))
+    if prediction is None:
+        raise BadCheckpoint(
+            f"{path / 'scheduler'}: it predicts {scheduler['prediction_type']!r}; limner knows {', '.join(predictions)}."
+        )
+    where = str(path)
+    try:
+        attention = tuple(kind == "CrossAttnDownBlock2D" for kind in unet["down_block_types"])
+        levels = len(autoencoder["block_out_channels"]) - 1
+        side = int(unet["sample_size"]) << levels
+        config = LatentDiffusion.Config(
+            autoencoder=Autoencoder(
+                widths=tuple(autoencoder["block_out_channels"]),
+                blocks=autoencoder["layers_per_block"],
+                channels=autoencoder["latent_channels"],
+                scale=autoencoder.get("scaling_factor", 0.18215),
+            ),
+            text=TextTower(
+                vocabulary=text["vocab_size"],
+                width=text["hidden_size"],
+                depth=text["num_hidden_layers"],
+                heads=text["num_attention_heads"],
+                hidden=text["intermediate_size"],
+                tokens=text["max_position_embeddings"],
+            ),
+            unet=UNet(
+                widths=tuple(unet["block_out_channels"]),
+                attention=attention,
+                blocks=unet["layers_per_block"],
+                heads=unet["attention_head_dim"],
+            ),
+            size=(side, side),
+            beta=(scheduler["beta_start"], scheduler["beta_end"]),
+            timesteps=scheduler["num_train_timesteps"],
+            prediction=prediction,
+            zero_terminal_snr=bool(scheduler.get("rescale_betas_zero_snr", False)),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadCheckpoint(
+            f"{where}: not a Stable Diffusion v1 folder: its configs lack or misstate {error}."
+        ) from None
+    model = _built(config, where)
+    _same(model.unet.config, unet, path / "unet" / "config.json")
+    _same(model.autoencoder.config, autoencoder, path / "vae" / "config.json")
+    if text.get("hidden_act", "quick_gelu") != "quick_gelu":
+        raise BadCheckpoint(
+            f"{path / 'text_encoder'}: Stable Diffusion v1's text tower uses quick_gelu, not {text['hidden_act']}."
+        )
+    fill(model.unet, tensors(_weights(path / "unet", "diffusion_pytorch_model")), f"{where}/unet")
+    fill(
+        model.autoencoder, _modern_attention(tensors(_weights(path / "vae", "diffusion_pytorch_model"))), f"{where}/vae"
+    )
+    words = compvis.without_position_ids(tensors(_weights(path / "text_encoder", "model", "pytorch_model")))
+    fill(
+        model.text, {name.removeprefix("text_model."): value for name, value in words.items()}, f"{where}/text_encoder"
+    )
+    model.tokenizer = _tokenizer(path / "tokenizer")
+    return model.eval()
+
+
+def from_single_file(path: Path, tokenizer: Path | None = None, *, average: bool = True) -> LatentDiffusion:
+    """Open one file with everything in it, .ckpt or .safetensors, in CompVis' layout.
+
+    tokenizer: a folder with vocab.json and merges.txt; without it, `tokenizer` beside the file, if that is there
+    average: take the U-Net's moving average where the file has both
+    """
+    where = str(path)
+    parts = compvis.weights_of(tensors(path), where, average)
+    try:
+        unet = compvis.unet_config(parts["unet"])
+        autoencoder = compvis.autoencoder_config(parts["autoencoder"])
+        text = compvis.text_config(parts["text"])
+        names = {
+            "unet": compvis.unet_names(parts["unet"]),
+            "autoencoder": compvis.autoencoder_names(parts["autoencoder"]),
+            "text": compvis.text_names(parts["text"]),
+        }
+    except (KeyError, IndexError, ValueError) as error:
+        raise BadCheckpoint(f"{where}: not Stable Diffusion v1's layout: it lacks or misshapes {error}.") from None
+    except BadCheckpoint as error:
+        raise BadCheckpoint(f"{where}: {error}") from None
+    ours = {part: {names[part][name]: value for name, value in parts[part].items()} for part in parts}
+    if len(ours["unet"]["conv_in.weight"][0]) != autoencoder.channels:
+        raise BadCheckpoint(
+            f"{where}: its U-Net takes more than the latent: an inpainting or editing model, not v1 itself."
+        )
+    model = _built(LatentDiffusion.Config(autoencoder=autoencoder, text=text, unet=unet), where)
+    fill(model.unet, ours["unet"], where)
+    fill(model.autoencoder, compvis.flattened_attention(ours["autoencoder"]), where)
+    fill(model.text, ours["text"], where)
+    beside = tokenizer or path.parent / "tokenizer"
+    model.tokenizer = _tokenizer(beside) if tokenizer or beside.is_dir() else None
+    return model.eval()
+
+
+def _built(config: LatentDiffusion.Config, where: str) -> LatentDiffusion:
+    """The networks without numbers: no time spent on a random start, no memory beside the file's own."""
+    try:
+        with torch.device("meta"):
+            model = LatentDiffusion(config)
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise BadCheckpoint(f"{where}: its sizes make no model: {error}") from None
+    tokens = torch.arange(config.text.tokens)[None]
+    model.text.embeddings.register_buffer("position_ids", tokens, persistent=False)
+    return model
+
+
+def _same(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: Path) -> None:
+    for option, value in theirs.items():
+        plain = tuple(value) if isinstance(value, list) else value
+        if option in ours and option not in FREE_OPTIONS and not option.startswith("_") and ours[option] != plain:
+            raise BadCheckpoint(
+                f"{where}: not Stable Diffusion v1's kind of model: {option} is {value}, not {ours[option]}."
+            )
+
+
+def _modern_attention(autoencoder: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def modern(name: str) -> str:
+        head, _, leaf = name.rpartition(".")
+        head, _, module = head.rpartition(".")
+        return f"{head}.{OLD_ATTENTION[module]}.{leaf}" if ".attentions." in name and module in OLD_ATTENTION else name
+
+    return compvis.flattened_attention({modern(name): value for name, value in autoencoder.items()})
+
+
+def _weights(folder: Path, *stems: str) -> Path:
+    candidates = [
+        folder / f"{stem}{variant}.{suffix}"
+        for suffix in ("safetensors", "bin")
+        for variant in ("", ".fp16", ".non_ema")
+        for stem in stems
+    ]
+    found = next((path for path in candidates if path.is_file()), None)
+    if found is None:
+        raise BadCheckpoint(f"{folder}: no weights in it; it should hold {candidates[0].name}.")
+    return found
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadCheckpoint(f"{path}: not a Stable Diffusion folder, or not all of it: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:
+        raise BadCheckpoint(f"{path}: not JSON: {error}.") from None
+    if not isinstance(content, dict):
+        raise BadCheckpoint(f"{path}: should be a JSON object.")
+    return content
+
+
+def _tokenizer(folder: Path) -> CLIPTokenizer:
+    """CLIP's tokenizer from its files; nothing is asked of the network."""
+    try:
+        from transformers import CLIPTokenizer
+    except ImportError:
+        raise MissingExtra("Latent diffusion", "diffusion") from None
+    if not (folder / "tokenizer.json").is_file() and not (folder / "vocab.json").is_file():
+        raise BadCheckpoint(f"{folder}: no tokenizer in it; it should hold vocab.json and merges.txt.")
+    try:
+        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the library raises many kinds, its Rust core a bare Exception
+        raise BadCheckpoint(f"{folder}: a damaged tokenizer: {error}") from None
