@@ -24,8 +24,8 @@ from limner.systems.diffusion.latent import Autoencoder, LatentDiffusion, TextTo
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
-FREE_OPTIONS = frozenset({"sample_size", "force_upcast", "upcast_attention", "norm_num_groups"})
-"""Options of the library's classes that may differ from ours: they change no number in float32, or are read anyway."""
+FREE_OPTIONS = frozenset({"sample_size", "force_upcast", "upcast_attention"})
+"""Options of the library's classes that may differ from ours: they change no number in float32."""
 
 OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 """What diffusers called the autoencoder's attention before version 0.15; the published v1-5 folder still does."""
@@ -40,9 +40,7 @@ def from_folder(path: Path) -> LatentDiffusion:
     predictions: dict[str, Prediction] = {"epsilon": "epsilon", "v_prediction": "velocity"}
     prediction = predictions.get(scheduler.get("prediction_type", "epsilon"))
     if prediction is None:
-        raise BadCheckpoint(
-            f"{path / 'scheduler'}: it predicts {scheduler['prediction_type']!r}; limner knows {', '.join(predictions)}."
-        )
+        raise BadCheckpoint(f"{path / 'scheduler'}: no prediction_type of limner's ({', '.join(predictions)}).")
     where = str(path)
     try:
         attention = tuple(kind == "CrossAttnDownBlock2D" for kind in unet["down_block_types"])
