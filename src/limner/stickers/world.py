@@ -283,6 +283,7 @@ class _Builder:
         return Thing(what.name, colour, size, zone, 0, 0, sizes[size], flipped)
 
     def rows(self, thing: Thing) -> tuple[int, ...]:
+        """Where its lower edge may lie."""
         stage = STAGES[self.place]
         rows = {"ground": stage.ground, "water": stage.water, "sky": stage.sky, "deep": stage.deep}[thing.zone]
         if thing.zone == "ground":  # big things further back, small ones in front: both are seen, and depth is right
@@ -304,6 +305,7 @@ class _Builder:
         return replace(thing, left=left, bottom=row)
 
     def add_kind(self, what: Noun) -> None:
+        """Places one or more of a noun, as many as there is room for."""
         thing = self.dress(what)
         most = 1 if what.name in _ONLY_ONE else 2 if thing.side >= 8 else 4
         wanted = min(self.draws.pick(_COUNTS), MOST_THINGS - len(self.placed), most)
@@ -314,7 +316,7 @@ class _Builder:
             self.placed.append((_depth(spot), spot))
 
     def relate(self, chosen: list[Noun]) -> int:
-        """Places the first two nouns (or three: two passengers) in a relation that suits them; says how many it placed."""
+        """Places the first two nouns (or three: two passengers) in a relation that suits them; returns how many."""
         one, other = chosen[:2]
         options = [(a, kind, b) for a, b in ((one, other), (other, one)) for kind in self._kinds(a, b)]
         if not options:
@@ -323,25 +325,19 @@ class _Builder:
         b = self.dress(target)
         if kind == "above":
             b = replace(b, zone=next(z for z in zones(target.name, self.place) if z != "sky"))
+        elif kind != "inside":
+            b = replace(b, zone="ground")
         b = replace(
             b, bottom=self.draws.pick(self.rows(b)), left=int(self.draws.uniform() * (self.columns - b.side + 1))
         )
         room = {"on": b.side - 1, "inside": b.side - 1, "under": round(0.6 * b.side)}.get(kind, 12)
         a = self.dress(subject, largest=max(3, room))
         pair = [self._beside(a, kind, b, target, 1 if self.draws.chance(0.5) else -1)]
-        if (
-            kind == "inside"
-            and b.side >= 10
-            and a.side <= 6
-            and len(chosen) > 2
-            and "inside" in self._kinds(chosen[2], target)
-        ):
-            second = self.dress(chosen[2], largest=6)
-            if second.side <= 6:
-                pair = [
-                    replace(t, left=t.left + shift)
-                    for t, shift in ((pair[0], -2.25), (self._beside(second, kind, b, target, 1), 2.25))
-                ]
+        if kind == "inside" and b.side >= 10 and a.side <= 6 and "inside" in self._kinds(chosen[-1], target):
+            second = self.dress(chosen[-1], largest=6) if len(chosen) > 2 else None
+            if second is not None and second.side <= 6:
+                other_seat = self._beside(second, kind, b, target, 1)
+                pair = [replace(t, left=t.left + shift) for t, shift in ((pair[0], -2.25), (other_seat, 2.25))]
         if any(t.top < 0 or t.left < 0 or t.left + t.side > self.columns for t in pair):
             return 0
         depth = _depth(b)
@@ -368,44 +364,27 @@ class _Builder:
         return replace(a, zone=b.zone, left=left, bottom=max(b.bottom - 1, a.side))
 
     def _kinds(self, a: Noun, b: Noun) -> list[str]:
+        """The relations in which `a` can stand to `b` here; twice named, twice as likely."""
         here, there = zones(a.name, self.place), zones(b.name, self.place)
+        light = a.size not in ("large", "huge") and a.category not in ("vehicle", "building", "furniture", "sky")
+        stands = light and "ground" in a.where and a.name != "fire"
+        climbs = stands and (a.name in _CLIMBERS or b.size != "huge")
+        least, most = SIDES[a.size]["small"], SIDES[a.size]["normal"]
         kinds = []
-        light = a.size not in ("large", "huge") and a.category in (
-            "animal",
-            "person",
-            "food",
-            "thing",
-            "plant",
-            "feeling",
-        )
-        stands = "ground" in a.where and a.name != "fire"
-        climbs = a.name in _CLIMBERS if b.size == "huge" else True
-        if (
-            light
-            and stands
-            and climbs
-            and b.seat
-            and "ground" in there
-            and SIDES[a.size]["small"] < SIDES[b.size]["normal"]
-        ):
-            kinds += ["on", "on"]
-        if (
-            light
-            and b.holds
-            and stands
-            and ("ground" in there or "water" in there)
-            and (SIDES[a.size]["small"] < SIDES[b.size]["small"])
-        ):
-            kinds += ["inside", "inside"]
+        if climbs and b.seat and "ground" in there and least < SIDES[b.size]["normal"]:
+            kinds += ["on"] * 2
+        if stands and b.holds and {"ground", "water"} & set(there) and least < SIDES[b.size]["small"]:
+            kinds += ["inside"] * 2
         if light and b.shelter and "ground" in here and "ground" in there:
             kinds += ["under"] * 4
-        if "sky" in here and (set(there) - {"sky"}) and self.place != "underwater":
-            kinds.append("above")
-        if "ground" in here and "ground" in there and SIDES[b.size]["normal"] <= SIDES[a.size]["normal"] + 2:
-            kinds.append("behind")
+        if "sky" in here and set(there) - {"sky"} and self.place != "underwater":
+            kinds += ["above"]
+        if "ground" in here and "ground" in there and SIDES[b.size]["normal"] <= most + 2:
+            kinds += ["behind"]
         return kinds
 
     def finish(self) -> tuple[tuple[Thing, ...], tuple[Relation, ...]]:
+        """Things in drawing order, and the relations between them by their places in it."""
         things = tuple(thing for _, thing in sorted(self.placed, key=lambda pair: pair[0]))
         return things, tuple(Relation(things.index(a), kind, things.index(b)) for a, kind, b in self.arranged)
 
