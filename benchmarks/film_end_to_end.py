@@ -2,7 +2,7 @@
 
     python benchmarks/film_end_to_end.py [--illustrator storybook] [--quality final]
 
-Prints wall and CPU seconds for the first film, for a run with nothing to do, and after one changed narration; and the same
+Prints wall and CPU seconds for the first film, for a run with nothing to do, and after one changed narration; the same
 divided by the time of a matrix product on this machine, because absolute times mean little on a shared one.
 """
 

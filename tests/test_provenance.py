@@ -1,4 +1,4 @@
-"""What a file says about itself can be read back, also by others' tools, and signatures are checked by the c2pa library."""
+"""What a file says about itself can be read back, also by others' tools; the c2pa library checks the signatures."""
 
 from __future__ import annotations
 

@@ -123,9 +123,8 @@ def test_a_moving_average_lags_behind(tmp_path: Path) -> None:
 
 
 def test_nan_stops_within_the_step_and_names_the_term(tmp_path: Path) -> None:
-    trainer = Trainer(
-        "duel", Duel(Duel.Config(poison=6)), Noise(), Run(tmp_path), Options(steps=9, batch=4, threads=1, save=0.0, sample=0)
-    )
+    options = Options(steps=9, batch=4, threads=1, save=0.0, sample=0)
+    trainer = Trainer("duel", Duel(Duel.Config(poison=6)), Noise(), Run(tmp_path), options)
     with pytest.raises(NotFinite, match=r"Step 6: generator/adversarial is nan"):
         trainer.fit()
     checkpoint, _ = Run(tmp_path).newest()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,6 +19,7 @@ from limner.errors import BadInput, Interrupted, LimnerError
 
 if TYPE_CHECKING:
     import tyro
+    from rich.progress import TaskID
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Draw:
     seed: int = 0
     """The same seed draws the same pictures; candidate i is that of seed + i."""
     model: str = "storybook"
-    """storybook, a run directory, a model or diffusers folder, a hub id on this machine, or a single-file checkpoint."""
+    """storybook, a run, a model or diffusers folder, a hub id on this machine, or a single-file checkpoint."""
     to: str | None = None
     """A second prompt: walk from the first picture to this one."""
     video: Path | None = None
@@ -165,6 +166,8 @@ class Systems:
 
     name: tyro.conf.Positional[str | None] = None
     """One system, to see its options."""
+    markdown: bool = False
+    """Print the list as a Markdown table, with what each system can do."""
     dry_run: bool = False
     """Print the resolved options and stop."""
 
@@ -172,9 +175,13 @@ class Systems:
         from limner.systems import TABLE, find
 
         if self.name is None:
-            for name in TABLE:
-                print(f"{name:20} {(sys.modules[find(name).__module__].__doc__ or '').strip().splitlines()[0]}")
+            about = {name: (sys.modules[find(name).__module__].__doc__ or "").strip().splitlines()[0] for name in TABLE}
+            plain = (f"{name:20} {text}" for name, text in about.items())
+            for line in _markdown_table(about) if self.markdown else plain:
+                print(line)
             return 0
+        if self.markdown:
+            raise BadInput("--markdown is for the whole list: give it without a system's name.")
         for option in dataclasses.fields(find(self.name).Config):
             default = "" if option.default is dataclasses.MISSING else f" = {option.default!r}"
             print(f"{option.name}: {option.type}{default}")
@@ -370,6 +377,17 @@ def _size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
+def _markdown_table(about: dict[str, str]) -> Iterator[str]:
+    from limner.system import ABILITIES
+    from limner.systems import having
+
+    able = {verb: having(ability) for ability, verb in ABILITIES.items()}
+    yield "| system | what it is | abilities |"
+    yield "|---|---|---|"
+    for name, text in about.items():
+        yield f"| `{name}` | {text} | {', '.join(verb for verb, names in able.items() if name in names)} |"
+
+
 class _Bar:
     """A progress bar for training."""
 
@@ -381,7 +399,7 @@ class _Bar:
             TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[told]}"),
             console=Console(stderr=True),
         )  # fmt: skip
-        self.task = None
+        self.task: TaskID | None = None
         self.bars.start()
         return self
 
@@ -397,7 +415,8 @@ class _Bar:
 
 
 def _help() -> str:
-    lines = [f"limner {__version__}: words, pictures and stories become pictures and films.", "", "usage: limner VERB ...", ""]
+    lines = [f"limner {__version__}: words, pictures and stories become pictures and films."]
+    lines += ["", "usage: limner VERB ...", ""]
     lines += [f"  {verb:10} {about}" for verb, (_, about) in VERBS.items()]
     lines += ["", 'limner VERB --help shows its options. Start with: limner draw "a fox under a tree at night" -n 4']
     return "\n".join(lines)
@@ -434,7 +453,8 @@ def run(args: Sequence[str]) -> int:
         import difflib
 
         close = difflib.get_close_matches(verb, VERBS, 1)
-        raise BadInput(f"There is no verb {verb!r}." + (f" Did you mean {close[0]}?" if close else f" There are: {', '.join(VERBS)}."))
+        hint = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(VERBS)}."
+        raise BadInput(f"There is no verb {verb!r}. {hint}")
     kind, prog = VERBS[verb][0], f"limner {verb}"
     if verb == "film":
         kind, prog, rest = _film_kind(rest)
@@ -442,7 +462,8 @@ def run(args: Sequence[str]) -> int:
         group = GROUPS[verb]
         if not rest or rest[0] not in group:
             wanted = rest[0] if rest and not rest[0].startswith("-") else None
-            text = "\n".join(f"  limner {verb} {name:6} {(k.__doc__ or '').splitlines()[0]}" for name, k in group.items())
+            about = {name: (kind.__doc__ or "").splitlines()[0] for name, kind in group.items()}
+            text = "\n".join(f"  limner {verb} {name:6} {line}" for name, line in about.items())
             if wanted:
                 raise BadInput(f"limner {verb} has no {wanted!r}. There is:\n{text}")
             print(text)

@@ -13,7 +13,8 @@ from typing import Any
 
 from safetensors.torch import save as save_tensors
 
-from limner.errors import BadCheckpoint, BadInput
+from limner.errors import BadCheckpoint, BadInput, MissingExtra
+from limner.published.stable_diffusion import from_folder, from_single_file
 from limner.runs import Run, read_checkpoint, write_folder
 from limner.system import System, config_from
 from limner.systems import find
@@ -33,7 +34,7 @@ def load(name: str | Path) -> System:
     path = Path(name)
     if path.is_dir():
         if (path / "model_index.json").exists():
-            return _diffusion().from_folder(path)
+            return from_folder(path)
         if (path / "checkpoints").is_dir():
             checkpoint, complaints = Run(path).newest()
             if checkpoint is None:
@@ -43,19 +44,15 @@ def load(name: str | Path) -> System:
     if path.is_file():
         if path.suffix not in SINGLE_FILES:
             raise BadInput(f"{path} is no model: a single-file checkpoint ends in {', '.join(SINGLE_FILES)}.")
-        return _diffusion().from_single_file(path)
+        return from_single_file(path)
     if (SHIPPED / str(name) / "config.json").exists():
         return _from_folder(SHIPPED / str(name))
     if str(name).count("/") == 1 and not str(name).startswith("."):
-        return _diffusion().from_folder(_cached_snapshot(str(name)))
+        return from_folder(_cached_snapshot(str(name)))
     shipped = sorted(p.parent.name for p in SHIPPED.glob("*/config.json"))
     raise BadInput(
         f"There is no model {name!r}: no such file or folder, and limner ships {', '.join(shipped) or 'none'}."
     )
-
-
-def _diffusion() -> Any:
-    return find("latent-diffusion")
 
 
 def _from_folder(path: Path) -> System:
@@ -86,8 +83,6 @@ def _cached_snapshot(name: str) -> Path:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError
     except ImportError as error:
-        from limner.errors import MissingExtra
-
         raise MissingExtra("A hub model", "hub") from error
     try:
         return Path(snapshot_download(name, local_files_only=True))

@@ -168,13 +168,3 @@ class Finds(Protocol):
 
 
 ABILITIES: dict[type, str] = {Draws: "draw pictures from words", Finds: "rank pictures by words"}
-
-
-def require(system: object, ability: type, *, name: str) -> None:
-    """Raise `CannotDo` unless `system` has `ability`, naming the systems that have it."""
-    if isinstance(system, ability):
-        return
-    from limner.systems import having
-
-    able = ", ".join(having(ability)) or "none yet"
-    raise CannotDo(f"{name} can't {ABILITIES[ability]}. Systems that can: {able}.")

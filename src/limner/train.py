@@ -70,8 +70,8 @@ class Options:
             raise BadInput("--steps, --batch and --accumulate must be at least 1.")
         if self.batch % (self.accumulate * world_size()):
             raise BadInput(
-                f"--batch {self.batch} can't be split over {world_size()} processes and {self.accumulate} micro-batches: "
-                f"choose a multiple of {self.accumulate * world_size()}."
+                f"--batch {self.batch} can't be split over {world_size()} processes, {self.accumulate} micro-batches. "
+                f"Choose a multiple of {self.accumulate * world_size()}."
             )
 
 
@@ -90,8 +90,8 @@ def rank() -> int:
 def native_bf16() -> bool:
     """Whether this machine multiplies bfloat16 in hardware; emulated, it is a hundred times slower than float32."""
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())  # type: ignore[no-untyped-call]  # torch leaves these without types
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def best_device() -> torch.device:
@@ -157,7 +157,8 @@ class _Side:
         flat = torch.cat([g.flatten() for g in grads])
         torch.distributed.all_reduce(flat)
         flat /= world_size()
-        for parameter, piece in zip(self.parameters, flat.split([p.numel() for p in self.parameters]), strict=True):
+        pieces = torch.split(flat, [p.numel() for p in self.parameters])
+        for parameter, piece in zip(self.parameters, pieces, strict=True):
             parameter.grad = piece.view_as(parameter)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -224,7 +225,8 @@ class Trainer:
             "data": data,
             "options": {key: getattr(self.options, key) for key in DECISIVE},
         }
-        self.system = system.to(self.device).to(memory_format=torch.channels_last)
+        self.system = system.to(self.device)
+        self.system.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in place; torch's overloads lack it
         self.system.train()
         if start_from is not None and not run.checkpoints:
             checkpoint = _any_checkpoint(start_from)
@@ -296,12 +298,12 @@ class Trainer:
                 for term, value in move[1].items():
                     if not torch.isfinite(value):
                         raise NotFinite(
-                            f"Step {self.step}: {name}/{term} is {value.item()}. The last checkpoint is sound: lower the "
-                            "learning rate, look at the data (limner data check), or use --precision fp32, and resume."
+                            f"Step {self.step}: {name}/{term} is {value.item()}. The last checkpoint is sound: lower "
+                            "the learning rate, look at the data, or use --precision fp32, and resume."
                         )
                     total[term] = total.get(term, torch.zeros((), device=value.device)) + value.detach() / len(moves)
                 loss = torch.stack([value.float() for value in move[1].values()]).sum() / len(moves)
-                loss.backward(inputs=side.parameters)
+                torch.autograd.backward(loss, inputs=side.parameters)
             side.step(self.step, total)
             shown |= {f"{name}/{term}": value.item() for term, value in total.items()}
 
@@ -404,9 +406,9 @@ def _whole(tensor: Tensor) -> Tensor:
 
 def _like(parameter: Tensor, value: Tensor) -> Tensor:
     """`value` in the layout of a parameter, and split over the processes if that is."""
-    if hasattr(parameter, "full_tensor"):
-        from torch.distributed.tensor import distribute_tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
 
+    if isinstance(parameter, DTensor):
         return distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)
     return torch.empty_like(parameter, requires_grad=False).copy_(value)
 
@@ -447,7 +449,7 @@ def _tensorboard(path: Path) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(path / "tensorboard"))  # type: ignore[no-untyped-call]  # torch leaves it without types
+    return SummaryWriter(str(path / "tensorboard"))
 
 
 @contextmanager

@@ -158,7 +158,8 @@ class ModelIllustrator:
     @cached_property
     def _system(self) -> Draws:
         import limner
-        from limner.system import Draws, require
+        from limner.system import Draws
+        from limner.systems import require
 
         system = limner.load(self.spec)
         require(system, Draws, name=self.spec)

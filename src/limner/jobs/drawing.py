@@ -14,7 +14,8 @@ from limner.errors import BadInput, CannotDo
 from limner.hub import load
 from limner.provenance import SourceType, encode_picture
 from limner.runs import write_bytes
-from limner.system import Draws, require
+from limner.system import Draws
+from limner.systems import require
 
 TRAINED: SourceType = "trainedAlgorithmicMedia"
 

@@ -51,7 +51,8 @@ def fitting_config(name: str, source: Source, changes: dict[str, Any] | None = N
     kind = find(name)
     decided: dict[str, Any] = {}
     if name == "sticker-reader":
-        from limner.stickers.source import READABLE, storybook_nouns
+        from limner.stickers.source import READABLE
+        from limner.stickers.vocabulary import storybook_nouns
 
         decided = {"nouns": tuple(noun.name for noun in storybook_nouns())}
         decided |= {f"{key}s": names for key, names in READABLE.items()}
@@ -74,7 +75,7 @@ def build(name: str, config: Any, source: Source, seed: int) -> System:
     torch.manual_seed(derive(seed, "weights"))
     system = find(name)(config)
     if name == "dalle-mini":
-        system.vqgan.load_state_dict(source.codec.state_dict())  # type: ignore[attr-defined]  # Coded and DalleMini
+        system.vqgan.load_state_dict(source.codec.state_dict())  # type: ignore[attr-defined,union-attr]  # Coded, DalleMini
     return system
 
 

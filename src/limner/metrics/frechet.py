@@ -16,7 +16,7 @@ def frechet_distance(a: np.ndarray, b: np.ndarray, protocol: str) -> Result:
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
         raise BadInput(
-            f"The Fréchet distance compares features (N, D) and (M, D), N and M at least 2, not {a.shape} and {b.shape}."
+            f"The Fréchet distance compares features (N, D) and (M, D), N and M from 2, not {a.shape} and {b.shape}."
         )
     shift = a.mean(0) - b.mean(0)
     cov_a, cov_b = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))

@@ -139,7 +139,7 @@ def read_legacy(path: Path) -> Any:
             count = file.read(8)
             if numbers is None or count != struct.pack("<q", len(numbers)):
                 raise BadCheckpoint(f"tensor storage {key!r} is damaged.")
-            if numbers.numel() and file.readinto(numbers.view(torch.uint8).numpy()) != numbers.nbytes:
+            if numbers.numel() and file.readinto(numbers.view(torch.uint8).numpy().data) != numbers.nbytes:
                 raise BadCheckpoint("the file is cut off.")
     return content
 

@@ -291,7 +291,7 @@ class Art:
 
         stored = self.folder / "sprites" / f"{self.hashes[style][:16]}-{RASTER}" / str(size) / f"{icon}.npy"
         with contextlib.suppress(OSError, ValueError):
-            pixels = np.load(stored, allow_pickle=False)
+            pixels: np.ndarray = np.load(stored, allow_pickle=False)
             if pixels.shape == (size, size, 4) and pixels.dtype == np.uint8:
                 return pixels
         body, view = self._trimmed(style, icon)

@@ -35,7 +35,7 @@ def fidelity(truths: Sequence[SceneTruth], readings: Sequence[Reading]) -> dict[
 
 
 def _stands(a: Sighting, kind: str, b: Sighting) -> bool:
-    """Whether two centres stand as a relation says. Which of two is in front can't be read off centres: near must do."""
+    """Whether two centres stand as a relation says. Which is in front can't be read off centres: near must do."""
     across, down = a.x - b.x, a.y - b.y  # in widths and heights
     match kind:
         case "left of":

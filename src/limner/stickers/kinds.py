@@ -15,7 +15,7 @@ from limner.errors import BadInput
 from limner.rng import derive
 from limner.stickers.captions import caption
 from limner.stickers.vocabulary import Noun
-from limner.stickers.world import SceneTruth, columns_of, combination_is_held_out, compose, render, render_labels
+from limner.stickers.world import SceneTruth, columns_of, combination_is_held_out, compose, render
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +69,7 @@ def captioned(
 
 @dataclass(frozen=True)
 class StickerData:
-    """Endless batches of one kind, each a pure function of (seed, split, step): a resumed run sees the same pictures."""
+    """Endless batches of one kind, each a function of (seed, split, step): a resumed run sees the same pictures."""
 
     kind: str = "captioned"
     width: int = 256
@@ -87,9 +87,10 @@ class StickerData:
         """Batch number `step`, with `size` samples, as the data class of its kind."""
         from limner.data import kinds
 
-        more = {"nouns": self.nouns, "split": self.split}
-        numbers = self.indices(step, size)
-        made = [captioned(self.seed, k, self.width, self.height, styles=self.styles, **more) for k in numbers]
+        made = [
+            captioned(self.seed, k, self.width, self.height, nouns=self.nouns, styles=self.styles, split=self.split)
+            for k in self.indices(step, size)
+        ]
         return kinds.Captioned(to_tensor([m[0] for m in made]), tuple(m[1] for m in made))
 
 

@@ -87,7 +87,7 @@ class Sheet:
     def paint(
         self, onto: Array, shape: Callable[[Array, Array], Array], box: tuple[float, float, float, float]
     ) -> None:
-        """Joins a shape, given as a function of (x, y), to a distance map, within a box of (left, top, right, bottom)."""
+        """Joins a shape, a function of (x, y), to a distance map, within a box of (left, top, right, bottom)."""
         h = self.height
         x0, x1 = max(0, int((box[0]) * h) - 3), min(self.width, int(box[2] * h) + 4)
         y0, y1 = max(0, int((box[1]) * h) - 3), min(h, int(box[3] * h) + 4)
@@ -116,7 +116,9 @@ class Sheet:
         scale = rise / np.hypot(rise, half)
 
         def shape(x: Array, y: Array) -> Array:
-            return np.minimum((half * (y - top) / rise - np.abs(x - cx)) * scale, bottom - y)
+            flanks = (half * (y - top) / rise - np.abs(x - cx)) * scale
+            inside: Array = np.minimum(flanks, bottom - y)
+            return inside
 
         self.paint(onto, shape, (cx - half, top, cx + half, bottom))
 

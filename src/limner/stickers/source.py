@@ -1,8 +1,8 @@
 """The Sticker World as training data: what a sample shows depends on its number alone.
 
 `scenes` are the storybook's: its nouns at their normal size, in clear weather, on a grid of even cells, so that a small
-model that writes cells of 16 pixels sees the same thing made of the same cells wherever it stands. `collages` crowd a place with
-stickers and mean nothing: an autoencoder that learns from them sees every sticker many times sooner.
+model that writes cells of 16 pixels sees the same thing made of the same cells wherever it stands. `collages` crowd a
+place with stickers and mean nothing: an autoencoder that learns from them sees every sticker many times sooner.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class Readings:
         return Read(
             to_tensor([render(truth, 256, 144) for truth in truths]),
             torch.tensor([_centres(truth) for truth in truths]),
-            *(torch.tensor([names.index(getattr(truth, kind)) for truth in truths]) for kind, names in READABLE.items()),
+            *(torch.tensor([names.index(getattr(t, kind)) for t in truths]) for kind, names in READABLE.items()),
         )
 
 
@@ -180,8 +180,8 @@ def _centres(truth: SceneTruth, most: int = 8) -> list[tuple[int, int, int]]:
     """Noun, row and column of each thing's centre, padded with -1."""
     names = [what.name for what in storybook_nouns()]
     cells = [
-        (names.index(thing.noun), min(int(thing.bottom - thing.side / 2), ROWS - 1), min(int(thing.centre), COLUMNS - 1))
-        for thing in truth.things[:most]
+        (names.index(t.noun), min(int(t.bottom - t.side / 2), ROWS - 1), min(int(t.centre), COLUMNS - 1))
+        for t in truth.things[:most]
     ]
     return cells + [(-1, -1, -1)] * (most - len(cells))
 

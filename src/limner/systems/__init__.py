@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from limner.errors import BadInput
+from limner.errors import BadInput, CannotDo
 
 if TYPE_CHECKING:
     from limner.system import System
@@ -40,3 +40,13 @@ def having(ability: type) -> list[str]:
     """The names of the systems that have an ability (a protocol of `limner.system`)."""
     methods = [name for name in vars(ability) if not name.startswith("_")]
     return [name for name in TABLE if all(hasattr(find(name), method) for method in methods)]
+
+
+def require(system: object, ability: type, *, name: str) -> None:
+    """Raise `CannotDo` unless `system` has `ability`, naming the systems that have it."""
+    if isinstance(system, ability):
+        return
+    from limner.system import ABILITIES
+
+    able = ", ".join(having(ability)) or "none yet"
+    raise CannotDo(f"{name} can't {ABILITIES[ability]}. Systems that can: {able}.")

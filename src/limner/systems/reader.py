@@ -74,7 +74,7 @@ class StickerReader(System):
         self.lateral = nn.Conv2d(width, features, 1)
         self.merge = nn.Sequential(nn.BatchNorm2d(features), nn.SiLU(), _conv(features, features))
         self.heat = nn.Conv2d(features, len(config.nouns), 1)
-        nn.init.constant_(self.heat.bias, -4.6)  # a cell holds a given noun once in a hundred, to begin with
+        nn.init.constant_(self.heat.get_parameter("bias"), -4.6)  # a noun is in a cell once in a hundred
         self.kinds = nn.ModuleDict(
             {name: nn.Linear(features, len(getattr(config, name))) for name in ("places", "times", "seasons", "styles")}
         )
@@ -149,7 +149,10 @@ def _without_rivals(things: Sequence[Sighting]) -> tuple[Sighting, ...]:
 
 
 def _peaks(heat: Tensor, things: Tensor) -> Tensor:
-    """Targets in [0, 1] like `heat`: 1 at each thing's centre cell, 0.5 beside it. things: (B, K, 3), noun, row, column."""
+    """Targets in [0, 1] like `heat`: 1 at each thing's centre cell, less beside it.
+
+    things: (B, K, 3), each noun, row, column
+    """
     target = torch.zeros_like(heat)
     sample, slot = (things[..., 0] >= 0).nonzero(as_tuple=True)
     noun, row, column = things[sample, slot].unbind(-1)

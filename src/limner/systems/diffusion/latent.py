@@ -43,7 +43,7 @@ class Autoencoder:
     @property
     def factor(self) -> int:
         """How many pixels a side one latent cell stands for."""
-        return 2 ** (len(self.widths) - 1)
+        return 1 << (len(self.widths) - 1)
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class UNet:
 
 
 class LatentDiffusion(System):
+    config: Config
+
     @dataclass(frozen=True)
     class Config:
         autoencoder: Autoencoder = field(default_factory=Autoencoder)
@@ -107,7 +109,7 @@ class LatentDiffusion(System):
     # Pictures <-> latents, words -> states (section 3.1 and 3.3)
 
     def encode(self, pictures: Tensor, noise: Tensor | None = None) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] -> scaled latents (B, 4, H/8, W/8): the posterior's mode, or its sample at `noise`."""
+        """(B, 3, H, W) in [-1, 1] -> scaled latents (B, 4, H/8, W/8): the posterior's mode, or a sample at `noise`."""
         posterior = self.autoencoder.encode(pictures, return_dict=False)[0]
         latent: Tensor = posterior.mean if noise is None else posterior.mean + posterior.std * noise
         return self.config.autoencoder.scale * latent
@@ -121,8 +123,9 @@ class LatentDiffusion(System):
         """B texts -> (B, 77, 768): the last states of all tokens, after the final normalisation."""
         if self.tokenizer is None:
             raise CannotDo(
-                "This latent diffusion model came without a tokenizer, so it can't read words. Put CLIP's vocab.json and "
-                "merges.txt (the tokenizer folder of any Stable Diffusion v1) in a folder `tokenizer` beside the checkpoint."
+                "This latent diffusion model came without a tokenizer, so it can't read words. Put CLIP's vocab.json "
+                "and merges.txt (the tokenizer folder of any Stable Diffusion v1) in a folder `tokenizer` beside the "
+                "checkpoint."
             )
         tokens = self.tokenizer(
             list(words), padding="max_length", truncation=True, max_length=self.config.text.tokens, return_tensors="pt"
@@ -137,7 +140,8 @@ class LatentDiffusion(System):
 
     @property
     def device(self) -> torch.device:
-        return next(self.unet.parameters()).device
+        found: torch.device = next(self.unet.parameters()).device
+        return found
 
     # Training (equation 3)
 
@@ -266,7 +270,8 @@ class LatentDiffusion(System):
 
         def output(latents: Tensor, t: Tensor) -> Tensor:
             both = torch.cat([away.expand(len(latents), -1, -1), text.expand(len(latents), -1, -1)])
-            return diffusion.guided(*self.predict(latents.repeat(2, 1, 1, 1), t.repeat(2), both).chunk(2), guidance)
+            plain, worded = self.predict(latents.repeat(2, 1, 1, 1), t.repeat(2), both).chunk(2)
+            return diffusion.guided(plain, worded, guidance)
 
         return output
 
@@ -279,8 +284,8 @@ class LatentDiffusion(System):
         fresh: diffusion.Noise | None = None,
         watch: diffusion.Watch | None = None,
     ) -> Tensor:
-        """Unit noise (B, 4, h, w) -> latents, in `steps` steps of a sampler at its usual timesteps; `fresh(step)` is the
-        noise that `euler_ancestral` adds."""
+        """Unit noise (B, 4, h, w) -> latents, in `steps` steps of a sampler at its usual timesteps; `fresh(step)` is
+        the noise that `euler_ancestral` adds."""
         schedule = self.schedule
         if self.config.zero_terminal_snr and sampler in ("euler", "euler_ancestral"):
             raise BadInput(

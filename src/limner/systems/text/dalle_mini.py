@@ -66,7 +66,7 @@ class DalleMini(System):
         vqgan: VQGAN.Config | PatchCodes.Config | None = field(
             default_factory=lambda: VQGAN.Config(value_range=(0.0, 1.0))
         )
-        words: tuple[str, ...] = ()  # a vocabulary of whole words; without one, a byte pair tokeniser is set from outside
+        words: tuple[str, ...] = ()  # a vocabulary of whole words; without one, byte pairs are set from outside
 
         caption_drop: float = 0.1  # share of captions emptied in training, for guidance
         init_std: float = 0.02
@@ -106,8 +106,9 @@ class DalleMini(System):
             self.vqgan = codec.requires_grad_(False)
         if config.words:
             self.tokenise = WordTokeniser(config.words, config.text_length)
-        transformer = (self.encoder, self.decoder)
-        self.players = {"transformer": Player(transformer, adam(config.learning_rate), warmup(config.warmup), config.ema, clip=1.0)}
+        transformer, optimiser = (self.encoder, self.decoder), adam(config.learning_rate)
+        player = Player(transformer, optimiser, warmup(config.warmup), config.ema, clip=1.0)
+        self.players = {"transformer": player}
 
     # Training
 

@@ -72,7 +72,7 @@ class PatchCodes(System):
     def nearest(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """The least different entries of the book for patches (N, D), and the squared distances, (N,) each."""
         lengths = self.book.square().sum(1)
-        found = [(lengths - 2 * part @ self.book.T).min(1) for part in patches.split(4096)]
+        found = [(lengths - 2 * part @ self.book.T).min(1) for part in torch.split(patches, 4096)]
         distances = torch.cat([best.values for best in found]) + patches.square().sum(1)
         return torch.cat([best.indices for best in found]), distances.clamp(min=0)
 

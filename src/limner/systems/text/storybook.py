@@ -1,8 +1,8 @@
 """storybook: the picture model that ships with limner. Words in, flat picture-book scenes out, on a laptop's CPU.
 
-DALL-E mini's recipe at the Sticker World's scale: a transformer writes 9 x 16 codes of a book of patches, a dual encoder ranks
-the candidates before they are painted, and a sub-pixel upscaler mends the seams and makes a crisp 1280 x 720. The parts
-are trained one after the other, each by its own system; this one only plays them together.
+DALL-E mini's recipe at the Sticker World's scale: a transformer writes 9 x 16 codes of a book of patches, a dual
+encoder ranks the candidates before they are painted, and a sub-pixel upscaler mends the seams and makes a crisp
+1280 x 720. The parts are trained one after the other, each by its own system; this one only plays them together.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Storybook(System):
         text = tokenise([words])
         if text.shape[1] < 2 or int((text > 3).sum()) == 0:
             raise BadInput(
-                f"The storybook knows none of the words in {words!r}. It draws {len(self.config.painter.words)} words: animals, "
-                "people, plants, things, places and times of day (limner words lists them)."
+                f"The storybook knows none of the words in {words!r}. It knows {len(self.config.painter.words)}: "
+                "animals, people, plants, things, places, seasons and times of day."
             )
         seeds = list(range(seed, seed + count))
         codes = self.painter.sample(

@@ -39,8 +39,8 @@ class Upscaler(System):
             for _ in range(config.blocks)
         )
         self.head = nn.Conv2d(width, 3 * (2 * config.factor) ** 2, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
         fall = lambda step: max(0.05, 1 - step / config.steps)  # noqa: E731 - shorter than a function
         self.players = {"upscaler": Player((self,), adam(config.rate), fall, clip=1.0)}
 
