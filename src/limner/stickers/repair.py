@@ -17,7 +17,7 @@ from limner.stickers.world import render
 class Repairs:
     """Crops of 64 x 64 painted from codes, and of 64 factor x 64 factor rendered."""
 
-    def __init__(self, codec: Codec, factor: int = 5, seed: int = 0, crops: int = 4) -> None:
+    def __init__(self, codec: Codec, factor: int = 5, seed: int = 0, crops: int = 8) -> None:
         self.codec, self.factor, self.seed, self.crops = codec, factor, seed, crops
         self.collages = Collages(seed)
 

@@ -7,7 +7,8 @@ encoder ranks the candidates before they are painted, and a sub-pixel upscaler m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +19,17 @@ from limner.system import Drawing, System, config_from, from_uint8, to_uint8
 from limner.systems.text.dalle_mini import DalleMini
 from limner.systems.text.dual_encoder import DualEncoder
 from limner.systems.translation.upscaler import Upscaler
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """A code at a time is too little work to share: threads would wait for each other longer than they work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Storybook(System):
@@ -75,13 +87,14 @@ class Storybook(System):
                 "animals, people, plants, things, places, seasons and times of day."
             )
         seeds = list(range(seed, seed + count))
-        codes = self.painter.sample(
-            text.expand(count, -1),
-            seeds,
-            guidance=self.config.guidance if guidance is None else guidance,
-            top_k=self.config.top_k,
-            temperature=self.config.temperature,
-        )
+        with one_thread():
+            codes = self.painter.sample(
+                text.expand(count, -1),
+                seeds,
+                guidance=self.config.guidance if guidance is None else guidance,
+                top_k=self.config.top_k,
+                temperature=self.config.temperature,
+            )
         scores = self.judge.rank(text, codes)
         order = sorted(range(count), key=lambda i: -scores[i])[:keep]
         pictures = vqgan.decode(codes[order].view(-1, *self.config.painter.grid))
