@@ -17,7 +17,7 @@ from limner.errors import BadCheckpoint, BadInput, MissingExtra
 from limner.published.stable_diffusion import from_folder, from_single_file
 from limner.runs import Run, read_checkpoint, write_folder
 from limner.system import System, config_from
-from limner.systems import find
+from limner.systems import find, make
 from limner.train import load_weights
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -64,10 +64,10 @@ def _from_folder(path: Path) -> System:
 
 def _built(config: Mapping[str, Any], weights: Mapping[str, Any], where: str) -> System:
     try:
-        kind = find(config["system"])
-        system = kind(config_from(kind.Config, config["config"], where))
-    except KeyError as error:
+        name, options = config["system"], config["config"]
+    except (KeyError, TypeError) as error:
         raise BadCheckpoint(f"{where}: config.json lacks {error}. Was it made by limner?") from error
+    system = make(name, config_from(find(name).Config, options, where), where)
     load_weights(
         system,
         {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()},

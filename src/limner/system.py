@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from dataclasses import MISSING, dataclass
+from types import UnionType
+from typing import Any, ClassVar, Literal, Protocol, Union, get_args, get_origin, get_type_hints, runtime_checkable
 
 import numpy as np
 import torch
@@ -112,15 +113,40 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
 
 
 def config_from(kind: type, values: Mapping[str, Any], where: str) -> Any:
-    """A config dataclass of `kind` from JSON values; an unknown or missing name is an error that lists the names."""
+    """A config dataclass of `kind` from JSON values. A name that it doesn't have, or a value of another type than the
+    field's, is `BadInput`, which says `where` and what would do."""
     fields = {field.name: field for field in dataclasses.fields(kind)}
     if unknown := sorted(set(values) - set(fields)):
         raise BadInput(f"{where}: {', '.join(unknown)} is no option of this system. It has: {', '.join(fields)}.")
+    hints = get_type_hints(kind)
 
     def plain(value: Any) -> Any:
         return tuple(plain(item) for item in value) if isinstance(value, list) else value
 
-    return kind(**{name: plain(value) for name, value in values.items()})
+    checked = {name: plain(value) for name, value in values.items()}
+    for name, value in checked.items():
+        if not _fits(value, hints[name]):
+            raise BadInput(f"{where}: {name} can't be {value!r}; it is of type {fields[name].type}.")
+    if missing := [n for n, f in fields.items() if n not in checked and f.default is f.default_factory is MISSING]:
+        raise BadInput(f"{where}: this system needs its {', '.join(missing)} to be given.")
+    return kind(**checked)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value may stand where a config says `hint`. A nested config may still be a mapping."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in arguments)
+    if origin is Literal:
+        return value in arguments
+    if origin is tuple:
+        each = arguments[:1] * len(value) if arguments[-1] is ... and isinstance(value, tuple) else arguments
+        return isinstance(value, tuple) and len(value) == len(each) and all(map(_fits, value, each))
+    if dataclasses.is_dataclass(hint):
+        return isinstance(value, Mapping | hint)  # type: ignore[arg-type]  # a dataclass is a type
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, int | float if hint is float else hint)
 
 
 def to_uint8(pictures: Tensor) -> np.ndarray:

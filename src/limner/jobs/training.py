@@ -13,7 +13,7 @@ from limner.hub import load
 from limner.rng import derive
 from limner.runs import Run
 from limner.system import System, config_from
-from limner.systems import find
+from limner.systems import find, make
 from limner.train import Listener, Options, Progress, Source, Trainer
 
 DATA_HELP = (
@@ -73,7 +73,7 @@ def fitting_config(name: str, source: Source, changes: dict[str, Any] | None = N
 def build(name: str, config: Any, source: Source, seed: int) -> System:
     """The system as training begins: weights drawn from the seed, and the codec that its data was made with."""
     torch.manual_seed(derive(seed, "weights"))
-    system = find(name)(config)
+    system = make(name, config, "--set")
     if name == "dalle-mini":
         system.vqgan.load_state_dict(source.codec.state_dict())  # type: ignore[attr-defined,union-attr]  # Coded, DalleMini
     return system

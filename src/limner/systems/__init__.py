@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from limner.errors import BadInput, CannotDo
 
@@ -34,6 +34,14 @@ def find(name: str) -> type[System]:
     module, _, attribute = TABLE[name].partition(":")
     found: type[System] = getattr(importlib.import_module(module), attribute)
     return found
+
+
+def make(name: str, config: Any, where: str) -> System:
+    """The system `name` with its `config`, freshly drawn weights. `BadInput` when the options make no network."""
+    try:
+        return find(name)(config)
+    except (ArithmeticError, AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise BadInput(f"{where}: {name} can't be built with these options: {error or type(error).__name__}") from error
 
 
 def having(ability: type) -> list[str]:
