@@ -85,3 +85,10 @@ class Noise:
             [torch.rand(2, 3, self.size, self.size, generator=torch_rng(5, "pair", n)) * 2 - 1 for n in numbers]
         )
         return Paired(pictures[:, 0], pictures[:, 1])
+
+
+class Enlarged:
+    """Random small pictures and large ones to make of them, for an upscaler of factor 2."""
+
+    def take(self, numbers: Sequence[int]) -> Paired:
+        return Paired(Noise(8).take(numbers).source, Noise(16).take(numbers).target)

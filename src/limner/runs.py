@@ -134,11 +134,16 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
 
 def verify_folder(path: Path) -> None:
     """Raise `BadCheckpoint` unless every file of the manifest is there with its sha256."""
-    for name, expected in read_json(path / MANIFEST).items():
+    manifest = read_json(path / MANIFEST)
+    try:
+        hashes = {name: entry["sha256"] for name, entry in manifest.items()}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise BadCheckpoint(f"{path / MANIFEST} is damaged: it should give the sha256 of every file.") from error
+    for name, expected in hashes.items():
         file = path / name
         if not file.is_file():
             raise BadCheckpoint(f"{file} is missing, though {path / MANIFEST} lists it.")
-        if hashlib.sha256(file.read_bytes()).hexdigest() != expected["sha256"]:
+        if hashlib.sha256(file.read_bytes()).hexdigest() != expected:
             raise BadCheckpoint(f"{file} is damaged: its sha256 is not the one in {MANIFEST}.")
 
 

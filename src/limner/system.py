@@ -143,7 +143,7 @@ def _fits(value: Any, hint: Any) -> bool:
         each = arguments[:1] * len(value) if arguments[-1] is ... and isinstance(value, tuple) else arguments
         return isinstance(value, tuple) and len(value) == len(each) and all(map(_fits, value, each))
     if dataclasses.is_dataclass(hint):
-        return isinstance(value, Mapping | hint)  # type: ignore[arg-type]  # a dataclass is a type
+        return isinstance(value, Mapping | hint)
     if isinstance(value, bool):
         return hint is bool
     return isinstance(value, int | float if hint is float else hint)

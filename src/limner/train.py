@@ -406,9 +406,10 @@ def _whole(tensor: Tensor) -> Tensor:
 
 def _like(parameter: Tensor, value: Tensor) -> Tensor:
     """`value` in the layout of a parameter, and split over the processes if that is."""
-    from torch.distributed.tensor import DTensor, distribute_tensor
+    if hasattr(parameter, "full_tensor"):
+        from torch.distributed.tensor import DTensor, distribute_tensor  # slow to import, and seldom needed
 
-    if isinstance(parameter, DTensor):
+        assert isinstance(parameter, DTensor)
         return distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)
     return torch.empty_like(parameter, requires_grad=False).copy_(value)
 
