@@ -10,7 +10,7 @@ import torch
 import compvis_layout
 from limner.errors import BadInput
 from limner.parity import SYSTEMS
-from limner.parity.__main__ import check, network_for, verdict
+from limner.parity.check import check, network_for, verdict
 from limner.parity.compare import compare
 from limner.parity.fill import summary
 from limner.parity.record import Record
@@ -99,6 +99,8 @@ def test_a_key_too_many_or_too_few_is_an_error(tmp_path):
     record = content("unet")
     del record["state"]["out.2.bias"]
     assert "lacks conv_out.bias" in verdict(written(tmp_path, record)).lines[0]
+    del record["options"]["num_heads"]
+    assert "can't be checked as it is: KeyError: 'num_heads'" in verdict(written(tmp_path, record)).lines[0]
     with pytest.raises(Exception, match="not the name of anything"):
         compvis.unet_names([*content("unet")["state"], "whatever.weight"])
 

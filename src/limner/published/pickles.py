@@ -25,7 +25,7 @@ from limner.errors import BadCheckpoint
 LEGACY_HEAD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How a file of torch.save before version 1.6 begins: a pickle of one magic number."""
 
-LARGEST_PROGRAM = 256 << 20  # bytes of pickle, which holds names and shapes; the numbers are elsewhere
+LARGEST_PROGRAM = 64 << 20  # bytes of pickle, which holds names and shapes; the numbers are elsewhere
 
 
 @dataclass(frozen=True)
@@ -127,20 +127,23 @@ def read_legacy(path: Path) -> Any:
             raise BadCheckpoint(f"it describes tensor storage {key!r} in two ways.")
         return opened[key]
 
-    with path.open("rb") as file:
+    # Mapped: a string that claims to be longer than the file then takes no memory.
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
         for _ in ("magic number", "protocol", "system"):
-            _run(file, open_storage)
-        content = _run(file, open_storage)
-        keys = _run(file, open_storage)
+            _run(whole, open_storage)
+        content = _run(whole, open_storage)
+        keys = _run(whole, open_storage)
         if not isinstance(keys, list):
             raise BadCheckpoint("the list of its tensor storages is damaged.")
         for key in keys:
             numbers = opened.get(str(key))
-            count = file.read(8)
-            if numbers is None or count != struct.pack("<q", len(numbers)):
+            if numbers is None or whole.read(8) != struct.pack("<q", len(numbers)):
                 raise BadCheckpoint(f"tensor storage {key!r} is damaged.")
-            if numbers.numel() and file.readinto(numbers.view(torch.uint8).numpy().data) != numbers.nbytes:
+            stored = bytearray(whole.read(numbers.nbytes))
+            if len(stored) != numbers.nbytes:
                 raise BadCheckpoint("the file is cut off.")
+            if stored:
+                numbers.copy_(torch.frombuffer(stored, dtype=numbers.dtype))
     return content
 
 
@@ -261,7 +264,7 @@ LITERALS = frozenset({
 })  # fmt: skip
 
 
-def _run(file: IO[bytes], open_storage: OpenStorage) -> Any:
+def _run(file: IO[bytes] | mmap.mmap, open_storage: OpenStorage) -> Any:
     """Run the pickle at the file's position, to its end."""
     try:
         return _Machine(open_storage).run(file)
@@ -275,7 +278,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
-    def run(self, file: IO[bytes]) -> Any:
+    def run(self, file: IO[bytes] | mmap.mmap) -> Any:
         for opcode, argument, _ in pickletools.genops(file):
             if opcode.name == "STOP":
                 return self.stack.pop()

@@ -34,7 +34,7 @@ def read(path: Path) -> Any:
             return pickles.read_legacy(path)
         if len(head) > 8 and head[8:9] == b"{":
             return _read_safetensors(path)
-        if head and (0x80 < head[0] <= 0x8F or head[0] in (0xDE, 0xDF)):  # a msgpack map that isn't empty
+        if _begins_a_map_of_names(head):
             return msgpack.read(path)
     except BadCheckpoint as error:
         raise BadCheckpoint(f"{path}: {error}") from None
@@ -56,6 +56,16 @@ def tensors(path: Path) -> dict[str, Tensor]:
     if not found:
         raise BadCheckpoint(f"{path}: there are no weights in it.")
     return found
+
+
+def _begins_a_map_of_names(head: bytes) -> bool:
+    """Is it msgpack as Flax writes it: a map that isn't empty, whose first key is a string?"""
+    sizes = {0xDE: 2, 0xDF: 4}
+    first = head[0] if head else 0
+    if not 0x80 < first <= 0x8F and first not in sizes:
+        return False
+    key = head[1 + sizes.get(first, 0) :][:1]
+    return bool(key) and (0xA0 <= key[0] <= 0xBF or 0xD9 <= key[0] <= 0xDB)
 
 
 def _flat(content: Mapping[Any, Any], prefix: str = "", depth: int = 0) -> list[tuple[str, Tensor]]:

@@ -325,7 +325,7 @@ class LatentDiffusion(System):
             beta_schedule="scaled_linear",
             clip_sample=False,
             set_alpha_to_one=False,
-            steps_offset=0 if self.config.zero_terminal_snr else 1,
+            steps_offset=1,
             timestep_spacing="trailing" if self.config.zero_terminal_snr else "leading",
             prediction_type="v_prediction" if self.config.prediction == "velocity" else "epsilon",
             rescale_betas_zero_snr=self.config.zero_terminal_snr,
