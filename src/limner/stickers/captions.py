@@ -113,6 +113,12 @@ def describe(thing: Thing, count: int = 1, draws: Draws | None = None, full: boo
     return f"{article(name)} {name}"
 
 
+def the(thing: Thing, count: int = 1) -> str:
+    """The noun phrase of things that were spoken of: "the small red boat", "the three apples"."""
+    phrase = describe(thing, count)
+    return f"the {phrase if count > 1 else phrase.partition(' ')[2]}"
+
+
 @cache
 def words() -> tuple[str, ...]:
     """Every word that a caption can contain, sorted, with the comma and the colon."""

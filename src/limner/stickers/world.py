@@ -36,7 +36,7 @@ _OPPOSITE = {"left of": "right of", "above": "below", "behind": "in front of"}
 _COUNTS = (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 4)
 _IN_SPACE = frozenset({"star", "moon", "shooting star", "rocket", "sun", "ghost", "fairy", "angel", "heart"})
 _BY_NIGHT = frozenset({"star", "moon", "shooting star", "bat"})
-_ONLY_ONE = frozenset({"sun", "moon", "rainbow", "king"})
+ONLY_ONE = frozenset({"sun", "moon", "rainbow", "king"})
 _BY_DAY = frozenset({"rainbow"})
 _CLIMBERS = frozenset(
     {"bird", "crow", "owl", "parrot", "dove", "eagle", "rooster", "cat", "black cat", "squirrel", "monkey"}
@@ -219,7 +219,7 @@ def _attempt(draws: Draws, pool: tuple[Noun, ...], columns: int, styles: Sequenc
         if other not in chosen and not (names & _BY_NIGHT and names & (_BY_DAY | {"sun"})):
             chosen.append(other)
     time, weather, season = _moment(draws, place, {n.name for n in chosen})
-    builder = _Builder(draws, place, columns)
+    builder = Builder(draws, place, columns)
     done = builder.relate(chosen) if len(chosen) > 1 and draws.chance(0.6) else 0
     for what in chosen[done:]:
         builder.add_kind(what)
@@ -263,7 +263,7 @@ def weathers_of(place: str, season: str) -> tuple[str, ...]:
     return ("clear", "cloudy", "rain", "fog")
 
 
-class _Builder:
+class Builder:
     """Puts things into a place, one after the other, where there is room."""
 
     def __init__(self, draws: Draws, place: str, columns: int) -> None:
@@ -297,7 +297,7 @@ class _Builder:
             (left, row)
             for row in self.rows(thing)
             for left in range(self.columns - thing.side + 1)
-            if all(not _collide(left, row, thing.side, other) for _, other in self.placed)
+            if all(not collide(left, row, thing.side, other) for _, other in self.placed)
         ]
         if not spots:
             return None
@@ -307,13 +307,13 @@ class _Builder:
     def add_kind(self, what: Noun) -> None:
         """Places one or more of a noun, as many as there is room for."""
         thing = self.dress(what)
-        most = 1 if what.name in _ONLY_ONE else 2 if thing.side >= 8 else 4
+        most = 1 if what.name in ONLY_ONE else 2 if thing.side >= 8 else 4
         wanted = min(self.draws.pick(_COUNTS), MOST_THINGS - len(self.placed), most)
         for k in range(wanted):
             spot = self.free(replace(thing, flipped=thing.flipped ^ (k % 2 == 1)) if thing.flipped else thing)
             if spot is None:
                 return
-            self.placed.append((_depth(spot), spot))
+            self.placed.append((depth_of(spot), spot))
 
     def relate(self, chosen: list[Noun]) -> int:
         """Places the first two nouns (or three: two passengers) in a relation that suits them; returns how many."""
@@ -340,7 +340,7 @@ class _Builder:
                 pair = [replace(t, left=t.left + shift) for t, shift in ((pair[0], -2.25), (other_seat, 2.25))]
         if any(t.top < 0 or t.left < 0 or t.left + t.side > self.columns for t in pair):
             return 0
-        depth = _depth(b)
+        depth = depth_of(b)
         self.placed = [(depth - 0.1 if kind == "behind" else 0.0 if kind == "above" else depth + 0.1, t) for t in pair]
         self.placed.append((depth, b))
         self.arranged = [(t, kind, b) for t in pair]
@@ -389,11 +389,13 @@ class _Builder:
         return things, tuple(Relation(things.index(a), kind, things.index(b)) for a, kind, b in self.arranged)
 
 
-def _depth(thing: Thing) -> float:
+def depth_of(thing: Thing) -> float:
+    """What is drawn later has more of it."""
     return 0.0 if thing.zone == "sky" else thing.bottom
 
 
-def _collide(left: float, bottom: float, side: int, other: Thing) -> bool:
+def collide(left: float, bottom: float, side: int, other: Thing) -> bool:
+    """Whether a square hides more of another thing's than a corner."""
     across = min(left + side, other.left + other.side) - max(left, other.left)
     down = min(bottom, other.bottom) - max(bottom - side, other.top)
     return across > 0 and down > 0 and across * down > 0.06 * min(side, other.side) ** 2
