@@ -10,7 +10,13 @@ from limner.hub import load, save
 from limner.runs import Run
 from limner.systems.text.storybook import Storybook
 
-PARTS = {"painter": "dalle-mini", "judge": "dual-encoder", "upscaler": "upscaler"}
+PARTS = {
+    "planner": "dalle-mini",
+    "painter": "layout-painter",
+    "codec": "patch-codes",
+    "judge": "dual-encoder",
+    "upscaler": "upscaler",
+}
 
 CARD = """---
 license: apache-2.0
@@ -20,7 +26,7 @@ tags: [text-to-image, limner]
 
 Draws flat picture-book scenes from words: {nouns} nouns, in places, by day, at dusk and at night. It ships with limner.
 
-| part | trained on | samples | parameters |
+| part | system | made by | numbers |
 |---|---|---|---|
 {rows}
 
@@ -42,11 +48,13 @@ def main(runs: Path, out: Path) -> None:
     for name, part in parts.items():
         getattr(storybook, name).load_state_dict(part.state_dict())
         run = Run(runs / name)
-        known = run.config() or {}
-        step = json.loads((run.checkpoints[-1] / "state.json").read_text())["step"]
-        count = sum(p.numel() for p in part.parameters())
-        samples = step * known["options"]["batch"]
-        rows.append(f"| {name} ({PARTS[name]}) | {known['data'].partition(':')[0]} | {samples:,} | {count:,} |")
+        if (known := run.config()) and "options" in known:
+            step = json.loads((run.checkpoints[-1] / "state.json").read_text())["step"]
+            made = f"{step * known['options']['batch']:,} samples"
+        else:
+            made = "Lloyd's algorithm"
+        count = sum(tensor.numel() for tensor in part.state_dict().values())
+        rows.append(f"| {name} | {PARTS[name]} | {made} | {count:,} |")
     from limner.stickers.vocabulary import storybook_nouns
 
     card = CARD.format(nouns=len(storybook_nouns()), rows="\n".join(rows))

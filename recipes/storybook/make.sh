@@ -4,12 +4,13 @@
 set -euo pipefail
 runs=${1:-runs/storybook}
 limner stickers fetch
-[ -d "$runs/book" ] || limner stickers book --codes 8192 --scenes 5000 -o "$runs/book"
+[ -d "$runs/codec" ] || limner stickers book --codes 8192 --scenes 5000 -o "$runs/codec"
 limner train sticker-reader --data stickers:readings --out "$runs/reader" --steps 900 --sample 0 --set steps=900
-limner train dalle-mini --data "codes:$runs/book" --out "$runs/painter" --steps 3000 --sample 250 \
-    --set width=192 --set encoder_layers=2 --set decoder_layers=5 --set heads=6 --set glu_width=512 \
+limner train dalle-mini --data "written:$runs/codec" --out "$runs/planner" --steps 6000 --batch 32 --sample 0 \
+    --set width=128 --set encoder_layers=2 --set decoder_layers=3 --set heads=4 --set glu_width=342 \
     --set learning_rate=0.001 --set warmup=200 --set ema=0.998
-limner train dual-encoder --data "codes:$runs/book" --out "$runs/judge" --steps 1500 --batch 64 --sample 0
-limner train upscaler --data "repairs:$runs/book" --out "$runs/upscaler" --steps 2500 --batch 16 --set steps=2500
+limner train layout-painter --data "plans:$runs/codec" --out "$runs/painter" --steps 500 --sample 0 --set steps=500 --set rate=0.004
+limner train dual-encoder --data "codes:$runs/codec" --out "$runs/judge" --steps 400 --batch 64 --sample 0
+limner train upscaler --data "repairs:$runs/codec" --out "$runs/upscaler" --steps 700 --batch 8 --sample 100 --set steps=700
 python "$(dirname "$0")/assemble.py" "$runs" src/limner/weights
 python "$(dirname "$0")/measure.py"

@@ -91,3 +91,12 @@ class Read(Batch):
     times: torch.Tensor
     seasons: torch.Tensor
     styles: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Planned(Batch):
+    """Captions, plans of what stands where, and the picture codes that show it, as tokens."""
+
+    text: torch.Tensor  # (B, L) int64
+    plans: torch.Tensor  # (B, 2 + 3 things) int64
+    codes: torch.Tensor  # (B, rows * columns) int64

@@ -18,7 +18,8 @@ from limner.train import Listener, Options, Progress, Source, Trainer
 
 DATA_HELP = (
     "stickers:collages (vqgan), stickers:readings (sticker-reader), codes:CODEC (dalle-mini, dual-encoder), "
-    "repairs:CODEC (upscaler), where CODEC is a vqgan or patch-codes model"
+    "plans:CODEC (layout-painter), written:CODEC (dalle-mini as a writer of plans), repairs:CODEC (upscaler), where "
+    "CODEC is a vqgan or patch-codes model"
 )
 
 
@@ -33,8 +34,8 @@ def open_source(data: str, seed: int) -> Source:
         from limner.stickers.source import Readings
 
         return Readings(seed)
-    if kind in ("codes", "repairs") and rest:
-        from limner.stickers.codes import Coded
+    if kind in ("codes", "plans", "written", "repairs") and rest:
+        from limner.stickers.codes import Coded, Plans
         from limner.stickers.repair import Repairs
         from limner.systems.text.patch_codes import PatchCodes
         from limner.systems.text.vqgan import VQGAN
@@ -42,7 +43,9 @@ def open_source(data: str, seed: int) -> Source:
         codec = load(rest)
         if not isinstance(codec, VQGAN | PatchCodes):
             raise BadInput(f"{rest} is no codec of pictures, but a {type(codec).__name__}.")
-        return Coded(codec, seed) if kind == "codes" else Repairs(codec, seed=seed)
+        if kind == "repairs":
+            return Repairs(codec, seed=seed)
+        return Coded(codec, seed) if kind == "codes" else Plans(codec, seed, written=kind == "written")
     raise BadInput(f"--data {data}: there is no such data. There is: {DATA_HELP}.")
 
 
@@ -56,9 +59,20 @@ def fitting_config(name: str, source: Source, changes: dict[str, Any] | None = N
 
         decided = {"nouns": tuple(noun.name for noun in storybook_nouns())}
         decided |= {f"{key}s": names for key, names in READABLE.items()}
-    elif name in ("dalle-mini", "dual-encoder"):
-        from limner.stickers.codes import TEXT_LENGTH, Coded
+    elif name == "layout-painter":
+        from limner.stickers.codes import Plans
 
+        if not isinstance(source, Plans):
+            raise BadInput(f"{name} is trained on --data plans:CODEC, a vqgan or patch-codes model.")
+        decided = dataclasses.asdict(source.painter.config)
+    elif name in ("dalle-mini", "dual-encoder"):
+        from limner.stickers.codes import TEXT_LENGTH, Coded, Plans
+
+        if name == "dalle-mini" and isinstance(source, Plans):
+            plan = source.painter.config
+            decided = {"text_vocabulary": len(source.tokenise), "text_length": TEXT_LENGTH, "grid": (1, plan.length)}
+            decided |= {"image_vocabulary": plan.vocabulary, "vqgan": None, "words": source.tokenise.words}
+            return config_from(kind.Config, decided | (changes or {}), name)
         if not isinstance(source, Coded):
             raise BadInput(f"{name} is trained on --data codes:CODEC, a vqgan or patch-codes model.")
         codebook = source.codec.config.codebook
@@ -74,7 +88,7 @@ def build(name: str, config: Any, source: Source, seed: int) -> System:
     """The system as training begins: weights drawn from the seed, and the codec that its data was made with."""
     torch.manual_seed(derive(seed, "weights"))
     system = make(name, config, "--set")
-    if name == "dalle-mini":
+    if name == "dalle-mini" and config.vqgan is not None:
         system.vqgan.load_state_dict(source.codec.state_dict())  # type: ignore[attr-defined,union-attr]  # Coded, DalleMini
     return system
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
+from limner.data.kinds import Planned
 from limner.stickers.captions import words
-from limner.stickers.source import Collages, Crowds, Scenes
-from limner.stickers.world import render
+from limner.stickers.kinds import to_tensor
+from limner.stickers.source import READABLE, Collages, Crowds, Scenes, coarse_side
+from limner.stickers.vocabulary import storybook_nouns
+from limner.stickers.world import SceneTruth, render
 from limner.systems.text.dalle_mini import Tokens
+from limner.systems.text.layout_painter import LayoutPainter
 from limner.systems.text.patch_codes import PatchCodes
 from limner.systems.text.vqgan import VQGAN
 from limner.systems.text.words import WordTokeniser
@@ -31,6 +36,39 @@ class Coded:
     def take(self, numbers: Sequence[int]) -> Tokens:
         batch = self.scenes.take(numbers)
         return Tokens(self.tokenise(batch.captions), self.codec.encode(batch.pictures).flatten(1))
+
+
+def painter_config(codebook: int, **changes: Any) -> LayoutPainter.Config:
+    """A layout painter for the storybook's places, times and nouns."""
+    nouns = storybook_nouns()
+    return LayoutPainter.Config(
+        places=READABLE["place"], times=READABLE["time"], nouns=tuple(what.name for what in nouns),
+        sides=tuple(coarse_side(what) // 2 for what in nouns), codebook=codebook, **changes,
+    )  # fmt: skip
+
+
+class Plans:
+    """Endless storybook scenes as captions, plans and codes. `paint` leaves the captions' model out: `take` gives
+    `Planned` for the painter, or `Tokens` (captions and plans) for the transformer that writes plans."""
+
+    def __init__(self, codec: Codec, seed: int = 0, *, written: bool = False) -> None:
+        self.codec, self.written = codec, written
+        self.scenes = Crowds(seed)
+        self.tokenise = WordTokeniser(words(), TEXT_LENGTH)
+        self.painter = LayoutPainter(painter_config(codec.config.codebook))
+
+    def plan(self, truth: SceneTruth) -> list[int]:
+        things = [(thing.noun, int(thing.left) // 2, int(thing.bottom) // 2) for thing in truth.things]
+        return self.painter.tokens(truth.place, truth.time, things)
+
+    def take(self, numbers: Sequence[int]) -> Planned | Tokens:
+        told = [self.scenes.told(number) for number in numbers]
+        text = self.tokenise([words for _, words in told])
+        plans = torch.tensor([self.plan(truth) for truth, _ in told])
+        if self.written:
+            return Tokens(text, plans)
+        pictures = to_tensor([render(truth, 256, 144) for truth, _ in told])
+        return Planned(text, plans, self.codec.encode(pictures).flatten(1))
 
 
 def fit_book(

@@ -18,7 +18,7 @@ from limner.rng import derive, numpy_rng
 from limner.stickers.art import STYLES
 from limner.stickers.captions import caption, describe
 from limner.stickers.kinds import to_tensor
-from limner.stickers.vocabulary import PLACES, TIMES, noun, storybook_nouns
+from limner.stickers.vocabulary import PLACES, TIMES, Noun, noun, storybook_nouns
 from limner.stickers.vocabulary import SEASONS as ALL_SEASONS
 from limner.stickers.world import (
     COLUMNS,
@@ -54,8 +54,13 @@ def simplified(truth: SceneTruth) -> SceneTruth:
     )
 
 
+def coarse_side(what: Noun) -> int:
+    """Cells (of 8 pixels) that a noun's square takes in the storybook: an even number."""
+    return max(4, 2 * round(SIDES[what.size]["normal"] / 2 + 0.1))
+
+
 def _coarse(thing: Thing) -> Thing:
-    side = max(4, 2 * round(SIDES[noun(thing.noun).size]["normal"] / 2 + 0.1))
+    side = coarse_side(noun(thing.noun))
     left = min(max(0, 2 * round((thing.centre - side / 2) / 2)), COLUMNS - side)
     bottom = min(max(side, 2 * round(thing.bottom / 2)), ROWS)
     return replace(thing, size="normal", colour=None, side=side, left=left, bottom=bottom, flipped=False)
@@ -89,14 +94,17 @@ class Crowds:
 
     seed: int = 0
 
+    def told(self, number: int) -> tuple[SceneTruth, str]:
+        """A sample's truth and its caption."""
+        if number % 2:
+            scenes = Scenes(self.seed)
+            return scenes.truth(number), scenes.words(number)
+        truth = Collages(self.seed, most=7).truth(number)
+        return truth, _roll_call(truth)
+
     def take(self, numbers: Sequence[int]) -> Captioned:
-        scenes, collages = Scenes(self.seed), Collages(self.seed, most=7)
-        truths, words = [], []
-        for number in numbers:
-            truth = collages.truth(number) if number % 2 == 0 else scenes.truth(number)
-            truths.append(truth)
-            words.append(_roll_call(truth) if number % 2 == 0 else scenes.words(number))
-        return Captioned(to_tensor([render(truth, 256, 144) for truth in truths]), tuple(words))
+        told = [self.told(number) for number in numbers]
+        return Captioned(to_tensor([render(truth, 256, 144) for truth, _ in told]), tuple(words for _, words in told))
 
 
 def _roll_call(truth: SceneTruth) -> str:
@@ -128,7 +136,7 @@ class Collages:
             if len(things) == self.most:
                 break
             what = local[int(draw.integers(len(local)))]
-            side = max(4, 2 * round(SIDES[what.size]["normal"] / 2 + 0.1))
+            side = coarse_side(what)
             left = 2 * int(draw.integers((COLUMNS - side) // 2 + 1))
             bottom = side + 2 * int(draw.integers((ROWS - side) // 2 + 1))
             cells = {(x, y) for x in range(left, left + side) for y in range(bottom - side, bottom)}

@@ -14,6 +14,7 @@ TABLE = {
     "dalle-mini": "limner.systems.text.dalle_mini:DalleMini",
     "dual-encoder": "limner.systems.text.dual_encoder:DualEncoder",
     "latent-diffusion": "limner.systems.diffusion.latent:LatentDiffusion",
+    "layout-painter": "limner.systems.text.layout_painter:LayoutPainter",
     "patch-codes": "limner.systems.text.patch_codes:PatchCodes",
     "sticker-reader": "limner.systems.reader:StickerReader",
     "storybook": "limner.systems.text.storybook:Storybook",

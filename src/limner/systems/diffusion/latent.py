@@ -133,6 +133,13 @@ class LatentDiffusion(System):
         states: Tensor = self.text(tokens.to(self.device)).last_hidden_state
         return states
 
+    def unread(self, words: str) -> tuple[str, ...]:
+        """The words of a text that come after the last token that fits in."""
+        if self.tokenizer is None:
+            return ()
+        inner = self.tokenizer(words, add_special_tokens=False, verbose=False).input_ids
+        return tuple(self.tokenizer.decode(inner[self.config.text.tokens - 2 :]).split())
+
     def predict(self, latents: Tensor, t: Tensor, text: Tensor) -> Tensor:
         """What the U-Net says of noisy latents (B, 4, h, w) at timesteps t (B,): the noise, or the velocity."""
         output: Tensor = self.unet(latents, t, text, return_dict=False)[0]
@@ -196,7 +203,7 @@ class LatentDiffusion(System):
         pictures = [
             self._picture(self.noise(each, size), each, text, away, steps, guidance, sampler, watch) for each in seeds
         ]
-        return Drawing(to_uint8(torch.cat(pictures)), None, seeds)
+        return Drawing(to_uint8(torch.cat(pictures)), None, seeds, self.unread(words))
 
     @torch.inference_mode()
     def interpolate(
