@@ -63,10 +63,10 @@ def _from_folder(path: Path) -> System:
 
 
 def _built(config: Mapping[str, Any], weights: Mapping[str, Any], where: str) -> System:
-    try:
-        name, options = config["system"], config["config"]
-    except (KeyError, TypeError) as error:
-        raise BadCheckpoint(f"{where}: config.json lacks {error}. Was it made by limner?") from error
+    known = config if isinstance(config, Mapping) else {}
+    name, options = known.get("system"), known.get("config")
+    if not isinstance(name, str) or not isinstance(options, Mapping):
+        raise BadCheckpoint(f"{where}: config.json names no system with its config. Was it made by limner?")
     system = make(name, config_from(find(name).Config, options, where), where)
     load_weights(
         system,
