@@ -95,8 +95,7 @@ class Read(Batch):
 
 @dataclass(frozen=True)
 class Planned(Batch):
-    """Captions, plans of what stands where, and the picture codes that show it, as tokens."""
+    """Plans of what stands where, and the picture codes that show it, as tokens."""
 
-    text: torch.Tensor  # (B, L) int64
     plans: torch.Tensor  # (B, 2 + 3 things) int64
     codes: torch.Tensor  # (B, rows * columns) int64

@@ -48,8 +48,8 @@ def painter_config(codebook: int, **changes: Any) -> LayoutPainter.Config:
 
 
 class Plans:
-    """Endless storybook scenes as captions, plans and codes. `paint` leaves the captions' model out: `take` gives
-    `Planned` for the painter, or `Tokens` (captions and plans) for the transformer that writes plans."""
+    """Endless storybook scenes as plans: with their codes for the layout painter, or `written`, with their captions,
+    for the transformer that writes plans."""
 
     def __init__(self, codec: Codec, seed: int = 0, *, written: bool = False) -> None:
         self.codec, self.written = codec, written
@@ -63,12 +63,11 @@ class Plans:
 
     def take(self, numbers: Sequence[int]) -> Planned | Tokens:
         told = [self.scenes.told(number) for number in numbers]
-        text = self.tokenise([words for _, words in told])
         plans = torch.tensor([self.plan(truth) for truth, _ in told])
         if self.written:
-            return Tokens(text, plans)
+            return Tokens(self.tokenise([words for _, words in told]), plans)
         pictures = to_tensor([render(truth, 256, 144) for truth, _ in told])
-        return Planned(text, plans, self.codec.encode(pictures).flatten(1))
+        return Planned(plans, self.codec.encode(pictures).flatten(1))
 
 
 def fit_book(
