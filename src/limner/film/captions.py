@@ -125,6 +125,7 @@ def lay(frame: Frame, stamp: Stamp, share: float = 1.0) -> Frame:
     return frame
 
 
+@lru_cache(maxsize=64)
 def _lines(text: str, em: float, width: float, language: str) -> list[Line]:
     type_ = Type(em, 600, language)
     return set_lines(text, type_, width)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from limner.provenance import SourceType
     from limner.system import Draws
+    from limner.systems.reader import StickerReader
 
 LARGEST_PICTURE = 120_000_000  # pixels; a 120-megapixel picture takes 360 MB to decode
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -73,6 +74,8 @@ def open_illustrator(spec: str, base: Path) -> Illustrator:
     folder = base / Path(spec).expanduser()
     if spec and folder.is_dir() and not _is_model(folder):
         return FolderIllustrator(folder)
+    if spec == "storybook":
+        return StorybookIllustrator(spec)
     return ModelIllustrator(str(folder) if folder.exists() and spec else spec)
 
 
@@ -177,6 +180,34 @@ class ModelIllustrator:
             Candidate(picture if picture.shape[1::-1] == size else reframe(picture, size), score, drawing.unknown, own)
             for picture, score, own in zip(drawing.pictures, scores, drawing.seeds, strict=True)
         ]
+
+
+class StorybookIllustrator(ModelIllustrator):
+    """The model that ships, with the reader that can find its characters again."""
+
+    seconds_per_picture = 1.0
+
+    @cached_property
+    def _reader(self) -> StickerReader:
+        import limner
+
+        return cast("StickerReader", limner.load("sticker-reader"))
+
+    def likeness(self, first: np.ndarray, second: np.ndarray, noun: str) -> float:
+        """1 minus the mean difference of the colours around the character (0 to 1), where the sticker reader finds it
+        in both pictures; 0 where one of them doesn't show it."""
+        import numpy as np
+        from PIL import Image
+
+        seen = []
+        for picture in (first, second):
+            small = np.asarray(Image.fromarray(picture).resize((256, 144), Image.Resampling.BOX))
+            found = [thing for thing in self._reader.read(small[None])[0].things if thing.noun == noun]
+            if not found:
+                return 0.0
+            x, y = round(found[0].x * 256), round(found[0].y * 144)
+            seen.append(np.pad(small, ((20, 20), (20, 20), (0, 0)), "edge")[y : y + 40, x : x + 40].astype(float))
+        return float(1 - np.abs(seen[0] - seen[1]).mean() / 255)
 
 
 def open_picture(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:

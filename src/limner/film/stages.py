@@ -199,7 +199,7 @@ def make_body(work: Work) -> float:
     size, fps = tuple(p["size"]), p["fps"]
     speech = read_speech(work.files["voice"])
     frames, dissolve = shot_frames(speech.seconds, fps), dissolve_frames(fps)
-    view = _view(work.files["picture"], p["move"], frames, size)
+    view = _view(work.files["picture"], p["move"], frames, size, p["quality"] == "final")
     captioned = _captioner(p, work.files)
 
     def stream() -> Iterator[Frame]:
@@ -240,13 +240,14 @@ def _edge(work: Work, side: str, count: int) -> Callable[[int], Frame]:
         black = to_i420(np.zeros((height, width, 3), np.uint8))
         return lambda index: black
     frames = shot_frames(read_speech(work.files[f"{side} voice"]).seconds, p["fps"])
-    view = _view(work.files[f"{side} picture"], p[f"{side} move"], frames, (width, height))
+    view = _view(work.files[f"{side} picture"], p[f"{side} move"], frames, (width, height), p["quality"] == "final")
     first = frames - count if side == "from" else 0
     return lambda index: view(first + index)
 
 
-def _view(path: Path, move: Json, frames: int, size: tuple[int, int]) -> Callable[[int], Frame]:
-    """What the camera sees of a picture at each frame of its shot (I420). `move`: [seed, index], or None for cards."""
+def _view(path: Path, move: Json, frames: int, size: tuple[int, int], fine: bool) -> Callable[[int], Frame]:
+    """What the camera sees of a picture at each frame of its shot (I420). `move`: [seed, index], or None for cards.
+    `fine`: resampled as well as can be, not as fast."""
     from limner.film.motion import frame_at, plan_move, subject
     from limner.film.planes import to_i420
 
@@ -255,7 +256,7 @@ def _view(path: Path, move: Json, frames: int, size: tuple[int, int]) -> Callabl
     if move is None:
         return lambda index: source
     plan = plan_move(move[0], move[1], size[0] / size[1], subject(picture))
-    return lambda index: frame_at(source, plan, index / max(frames - 1, 1), size)
+    return lambda index: frame_at(source, plan, index / max(frames - 1, 1), size, fine=fine)
 
 
 def _captioner(p: Mapping[str, Json], files: Mapping[str, Path]) -> Callable[[Frame, float], Frame]:
