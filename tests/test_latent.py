@@ -146,6 +146,11 @@ def test_words_steer_and_guidance_of_one_is_no_guidance(model):
     assert not np.array_equal(fox, model.draw("a fox", guidance=5, **options).pictures)
 
 
+def test_words_beyond_the_last_token_are_listed(model):
+    assert model.draw("a fox", steps=1, size=(16, 16)).unknown == ()
+    assert model.unread("x " * 75 + "late words") == ("late", "words")
+
+
 def test_a_walk_begins_and_ends_at_the_plain_pictures(model):
     options = {"steps": 2, "size": (16, 16)}
     frames = model.interpolate("a fox", "a whale", "rain", frames=3, seeds=(1, 2, 2), **options)

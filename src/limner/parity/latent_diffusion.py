@@ -82,19 +82,18 @@ def unet(record: Record) -> Outputs:
 def autoencoder(record: Record) -> Outputs:
     model = filled_autoencoder(record, record.options["ddconfig"], record.state())
     posterior = model.encode(record.input("image")).latent_dist
-    outputs = {
+    with torch.device("meta"):
+        full = build_autoencoder(Autoencoder())
+    return {
         "moments": posterior.parameters,
         "mode": posterior.mode(),
         "logvar_clamped": posterior.logvar,
-        "kl_per_sample": posterior.kl().tolist(),
+        "kl_per_sample": posterior.kl(),
         "decode": model.decode(record.input("latent")).sample,
         "reconstruction_of_mode": model.decode(posterior.mode()).sample,
         "n_params": count(model.parameters()),
+        "n_params_full": count(full.parameters()),
     }
-    if "n_params_full" in record.content:
-        with torch.device("meta"):
-            outputs["n_params_full"] = count(build_autoencoder(Autoencoder()).parameters())
-    return outputs
 
 
 @torch.inference_mode()

@@ -279,7 +279,7 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self, file: IO[bytes] | mmap.mmap) -> Any:
-        for opcode, argument, _ in pickletools.genops(file):
+        for opcode, argument, _ in pickletools.genops(file):  # type: ignore[arg-type]  # a map reads like a file
             if opcode.name == "STOP":
                 return self.stack.pop()
             self.step(opcode.name, argument)
