@@ -8,6 +8,7 @@ player owns, steps it, and resumes the generator.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass
@@ -38,6 +39,16 @@ def constant(step: int) -> float:
 def warmup(steps: int) -> Callable[[int], float]:
     """A factor that rises linearly from 1/steps to 1 over the first `steps` steps."""
     return lambda step: min(1.0, (step + 1) / steps)
+
+
+def falling(steps: int) -> Callable[[int], float]:
+    """A factor that falls linearly from 1 to a twentieth over the first `steps` steps, and stays there."""
+    return lambda step: max(0.05, 1 - step / steps)
+
+
+def waning(steps: int, warm: int = 100) -> Callable[[int], float]:
+    """A factor that rises over the first `warm` steps and falls on half a cosine to a fiftieth at `steps`."""
+    return lambda step: min(1.0, (step + 1) / warm) * max(0.02, 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
 
 
 def adam(rate: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> OptimiserMaker:

@@ -90,5 +90,3 @@ def fit_book(
     counts = torch.tensor(list(found.values()), dtype=torch.float32)
     book.fit(torch.from_numpy(patches.astype(np.float32)) / 127.5 - 1, counts, rounds=rounds, seed=seed, told=told)
     return book
-
-

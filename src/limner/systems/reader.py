@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from limner.data.kinds import Read
 from limner.errors import BadInput
 from limner.rng import Rng
-from limner.system import Game, Player, System, adamw, from_uint8, warmup
+from limner.system import Game, Player, System, adamw, from_uint8, waning
 
 CELL = 8  # pixels of a heat map's cell
 
@@ -60,7 +60,7 @@ class StickerReader(System):
         width: int = 64
         features: int = 128
         rate: float = 2e-3
-        steps: int = 2500  # the learning rate falls to zero over these
+        steps: int = 2500  # the learning rate wanes over these
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -78,9 +78,7 @@ class StickerReader(System):
         self.kinds = nn.ModuleDict(
             {name: nn.Linear(features, len(getattr(config, name))) for name in ("places", "times", "seasons", "styles")}
         )
-        warm = warmup(100)
-        rate = lambda step: warm(step) * max(0.02, 0.5 * (1 + np.cos(np.pi * min(1.0, step / config.steps))))  # noqa: E731 - shorter than a function
-        self.players = {"reader": Player((self,), adamw(config.rate, decay=0.02), rate, ema=0.995, clip=5.0)}
+        self.players = {"reader": Player((self,), adamw(config.rate, decay=0.02), waning(config.steps), ema=0.995, clip=5.0)}
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Heat-map logits (B, nouns, H/8, W/8) and pooled features (B, features)."""

@@ -19,13 +19,16 @@ from torch import Tensor, nn
 from limner.data.kinds import Planned
 from limner.errors import BadInput
 from limner.rng import Rng
-from limner.system import Game, Player, System, adam
+from limner.system import Game, Player, System, adam, falling
 
 NONE = 0  # the token of nothing
 
 
 class LayoutPainter(System):
     """Plans (B, 2 + 3 things) -> codes (B, rows, columns)."""
+
+    config: Config
+    sides: Tensor
 
     @dataclass(frozen=True)
     class Config:
@@ -63,13 +66,13 @@ class LayoutPainter(System):
         self.head = nn.Conv2d(width, config.codebook, 1)
         self.register_buffer("sides", torch.tensor(config.sides), persistent=False)
         self.largest = largest
-        fall = lambda step: max(0.05, 1 - step / config.steps)
-        self.players = {"painter": Player((self,), adam(config.rate, betas=(0.9, 0.99)), fall, ema=0.99, clip=1.0)}
+        optimiser = adam(config.rate, betas=(0.9, 0.99))
+        self.players = {"painter": Player((self,), optimiser, falling(config.steps), ema=0.99, clip=1.0)}
 
     # Plans
 
     def tokens(self, place: str, time: str, things: Sequence[tuple[str, int, int]]) -> list[int]:
-        """A plan's tokens, padded. things: noun, left and bottom in cells, back to front; more than fit are left out."""
+        """A plan's tokens, padded. things: noun, left and bottom in cells, back to front; too many are left out."""
         config = self.config
         first = self.firsts()
         row = [first["place"] + config.places.index(place), first["time"] + config.times.index(time)]
@@ -80,7 +83,12 @@ class LayoutPainter(System):
     def firsts(self) -> dict[str, int]:
         """The first token of each kind."""
         config = self.config
-        sizes = {"place": len(config.places), "time": len(config.times), "noun": len(config.nouns), "left": config.grid[1]}
+        sizes = {
+            "place": len(config.places),
+            "time": len(config.times),
+            "noun": len(config.nouns),
+            "left": config.grid[1],
+        }
         firsts, at = {}, 1
         for kind, size in sizes.items():
             firsts[kind] = at
@@ -88,7 +96,7 @@ class LayoutPainter(System):
         return firsts | {"bottom": at}
 
     def parts(self, plans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What each cell shows: rows of the three tables, (B, rows, columns) each. Tokens out of place count as none."""
+        """What each cell shows: rows of the three tables, (B, rows, columns). Tokens out of place count as none."""
         config, first = self.config, self.firsts()
         rows, columns = config.grid
         if plans.shape[1] != config.length:
@@ -97,10 +105,12 @@ class LayoutPainter(System):
         time = (plans[:, 1] - first["time"]).clamp(0, len(config.times) - 1)
         cells = torch.arange(rows * columns, device=plans.device).view(rows, columns)
         backdrop = (place * len(config.times) + time)[:, None, None] * (rows * columns) + cells
-        noun, left, bottom = (plans[:, 2:].unflatten(1, (config.things, 3)) - torch.tensor(
-            [first["noun"], first["left"], first["bottom"]], device=plans.device
-        )).unbind(-1)  # fmt: skip
-        real = (noun >= 0) & (noun < len(config.nouns)) & (left >= 0) & (left < columns) & (bottom >= 0) & (bottom <= rows)
+        triples = plans[:, 2:].reshape(-1, config.things, 3)
+        begin = torch.tensor([first["noun"], first["left"], first["bottom"]], device=plans.device)
+        noun, left, bottom = (triples - begin).unbind(-1)
+        real = (
+            (noun >= 0) & (noun < len(config.nouns)) & (left >= 0) & (left < columns) & (bottom >= 0) & (bottom <= rows)
+        )
         noun = torch.where(real, noun, torch.zeros_like(noun))
         side = self.sides[noun]
         down = cells // columns - (bottom - side)[..., None, None]  # (B, things, rows, columns)
@@ -134,4 +144,5 @@ class LayoutPainter(System):
     @torch.no_grad()
     def paint(self, plans: Tensor) -> Tensor:
         """The likeliest codes, (B, rows * columns)."""
-        return self(plans).argmax(1).flatten(1)
+        likeliest: Tensor = self(plans).argmax(1)
+        return likeliest.flatten(1)

@@ -54,7 +54,13 @@ class Storybook(System):
         temperature: float = 0.8
 
         def __post_init__(self) -> None:
-            parts = {"painter": LayoutPainter, "planner": DalleMini, "codec": PatchCodes, "judge": DualEncoder, "upscaler": Upscaler}
+            parts = {
+                "painter": LayoutPainter,
+                "planner": DalleMini,
+                "codec": PatchCodes,
+                "judge": DualEncoder,
+                "upscaler": Upscaler,
+            }
             for name, part in parts.items():
                 if isinstance(value := getattr(self, name), Mapping):  # read from JSON
                     object.__setattr__(self, name, config_from(part.Config, value, name))
@@ -93,9 +99,10 @@ class Storybook(System):
         unknown = self.tokenise.unknown(words)
         text = self.tokenise([words])
         if not bool((text > UNKNOWN).any()):
+            nouns, places = self.config.painter.nouns, self.config.painter.places
             raise BadInput(
-                f"The storybook knows none of the words in {words!r}. It draws {len(self.config.painter.nouns)} nouns, such "
-                f"as {', '.join(self.config.painter.nouns[:8])}, in places such as {', '.join(self.config.painter.places[:5])}."
+                f"The storybook knows none of the words in {words!r}. It draws {len(nouns)} nouns, such as "
+                f"{', '.join(nouns[:8])}, in places such as {', '.join(places[:5])}."
             )
         seeds = list(range(seed, seed + count))
         with one_thread():

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from limner.data.kinds import Paired
 from limner.errors import BadInput
 from limner.rng import Rng
-from limner.system import Game, Player, System, adam
+from limner.system import Game, Player, System, adam, falling
 
 
 class Upscaler(System):
@@ -41,8 +41,7 @@ class Upscaler(System):
         self.head = nn.Conv2d(width, 3 * (2 * config.factor) ** 2, 3, padding=1)
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
-        fall = lambda step: max(0.05, 1 - step / config.steps)  # noqa: E731 - shorter than a function
-        self.players = {"upscaler": Player((self,), adam(config.rate), fall, clip=1.0)}
+        self.players = {"upscaler": Player((self,), adam(config.rate), falling(config.steps), clip=1.0)}
 
     def forward(self, pictures: Tensor) -> Tensor:
         if pictures.shape[-1] % 2 or pictures.shape[-2] % 2:
