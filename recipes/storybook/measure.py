@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from limner.metrics.frechet import frechet_distance
 from limner.stickers.captions import caption
 from limner.stickers.fidelity import fidelity
 from limner.stickers.source import storybook_scene
-from limner.stickers.world import render
+from limner.stickers.world import SceneTruth, render
+from limner.systems.text.dalle_mini import DalleMini
 
 PAGE = """# The storybook, measured
 
@@ -23,8 +25,8 @@ Made by `python recipes/storybook/measure.py`. {n} captions whose combination of
 on; {candidates} candidates each; read by the sticker reader (`limner.load("sticker-reader")`) and held against the
 truth that the caption was made from. "Real renders" are the scenes themselves, read the same way: the ceiling.
 
-| | random candidate | best of {candidates} by the dual encoder | real renders |
-|---|---|---|---|
+| | {columns} |
+|---|{rules}
 {table}
 
 The Fréchet distance is taken in the reader's pooled features, between {n} pictures and {n} other renders; it is biased
@@ -45,6 +47,7 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="storybook")
     parser.add_argument("-n", type=int, default=300)
     parser.add_argument("--candidates", type=int, default=4)
+    parser.add_argument("--direct", help="a dalle-mini run that writes codes from words, to be compared")
     parser.add_argument("--page", type=Path, default=Path("docs/results/storybook.md"))
     options = parser.parse_args()
     model, reader = limner.load(options.model), limner.load("sticker-reader")
@@ -56,7 +59,13 @@ def main() -> None:
         drawing = model.draw(caption(truth, 0), count=options.candidates, seed=0, large=False)
         first.append(drawing.pictures[drawing.seeds.index(0)])
         best.append(drawing.pictures[0])
-    sets = {"random": np.stack(first), "best": np.stack(best), "real": real}
+    sets = {
+        "random candidate": np.stack(first),
+        f"best of {options.candidates} by the dual encoder": np.stack(best),
+        "real renders": real,
+    }
+    if options.direct:
+        sets["DALL-E mini, codes from words"] = np.stack(list(direct(options.direct, truths)))
     shares = {name: fidelity(truths, reader.read(pictures)) for name, pictures in sets.items()}
     features = reader.features(others)
     rows = []
@@ -72,10 +81,21 @@ def main() -> None:
         taken = time.perf_counter() - began
         told = "no guidance" if guidance == 1.0 else "guidance as shipped"
         speed.append(f"| {count} candidates, {keep} painted large, {told} | {taken:.1f} |")
-    page = PAGE.format(n=options.n, candidates=options.candidates, table="\n".join(rows), speed="\n".join(speed))
+    page = PAGE.format(
+        columns=" | ".join(sets), rules="---|" * len(sets),
+        n=options.n, candidates=options.candidates, table="\n".join(rows), speed="\n".join(speed),
+    )  # fmt: skip
     options.page.parent.mkdir(parents=True, exist_ok=True)
     options.page.write_text(page, "utf-8")
     print(page)
+
+
+def direct(run: str, truths: list[SceneTruth]) -> Iterator[np.ndarray]:
+    """One picture for each caption by a transformer that writes codes from words at once."""
+    model = limner.load(run)
+    assert isinstance(model, DalleMini)
+    for truth in track(truths, "drawing directly"):
+        yield model.draw(caption(truth, 0), seed=0, guidance=2.0, top_k=32, temperature=0.9).pictures[0]
 
 
 def _percent(result: Result) -> str:
