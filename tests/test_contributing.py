@@ -1,0 +1,54 @@
+"""CONTRIBUTING.md's worked example runs as it stands, in a copy of the package."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TABLES = {
+    "TABLE": "src/limner/systems/__init__.py",
+    "SYSTEMS": "src/limner/parity/__init__.py",
+    "CASES": "tests/test_every_system.py",
+}
+
+
+def build(scratch: Path) -> None:
+    """The package and the page's files in `scratch`; its two lines in the tables they are for."""
+    shutil.copytree(ROOT / "src", scratch / "src", ignore=shutil.ignore_patterns("weights", "__pycache__"))
+    (scratch / "tests/parity").mkdir(parents=True)
+    for name in ("tests/parity/fill.py", "tests/test_every_system.py"):
+        shutil.copy(ROOT / name, scratch / name)
+    page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    for title, content in re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```$', page, re.M | re.S):
+        if table := re.fullmatch(r"add to (\w+)", title):
+            file = scratch / TABLES[table[1]]
+            before = f"{table[1]} = {{\n"
+            old = file.read_text("utf-8")
+            assert before in old
+            file.write_text(old.replace(before, before + content), "utf-8")
+        else:
+            file = scratch / title
+            assert not file.exists(), f"{title} is limner's already: the example needs another name"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content, "utf-8")
+
+
+def run(scratch: Path, *command: str) -> str:
+    environment = os.environ | {"PYTHONPATH": str(scratch / "src"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *command], cwd=scratch, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_worked_example_runs(tmp_path: Path) -> None:
+    build(tmp_path)
+    run(tmp_path, "make_record.py")
+    assert "1 of 1 records pass" in run(tmp_path, "-m", "limner.parity", "tests/parity/srcnn-network.json")
+    suites = ("tests/test_srcnn.py", "tests/test_every_system.py")
+    told = run(tmp_path, "-m", "pytest", "-p", "no:cacheprovider", *suites, "-k", "srcnn or table")
+    assert re.search(r"\b\d\d passed", told), told  # its own six, and the house's
