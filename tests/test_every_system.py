@@ -17,7 +17,7 @@ import torch
 
 import limner.systems
 from limner import hub
-from limner.data.kinds import Captioned, Paired, Pictures, Read
+from limner.data.kinds import Captioned, Paired, Pictures, Planned, Read
 from limner.errors import BadInput, CannotDo
 from limner.rng import torch_rng
 from limner.runs import Run
@@ -27,6 +27,7 @@ from limner.systems.diffusion.latent import Autoencoder, LatentDiffusion, TextTo
 from limner.systems.reader import StickerReader
 from limner.systems.text.dalle_mini import DalleMini, Tokens
 from limner.systems.text.dual_encoder import DualEncoder
+from limner.systems.text.layout_painter import LayoutPainter
 from limner.systems.text.patch_codes import PatchCodes
 from limner.systems.text.storybook import Storybook
 from limner.systems.text.vqgan import VQGAN
@@ -55,7 +56,11 @@ BOOK = VQGAN.Config(
     width=32, multipliers=(1, 2), blocks=1, attention_levels=(1,), channels=16, codebook=12, code_width=8,
     discriminator_width=8, discriminator_start=1, revive=2, learning_rate=1e-3,
 )  # fmt: skip
-PAINTER = DalleMini.Config(
+PAINTER = LayoutPainter.Config(
+    ("sea", "town"), ("day", "night"), ("fox", "tree"), (1, 2), grid=(2, 3), things=2, codebook=12, width=8
+)
+UPSCALER = Upscaler.Config(factor=2, width=8, blocks=1)
+DALLE_MINI = DalleMini.Config(
     text_vocabulary=6, image_vocabulary=12, width=32, encoder_layers=1, decoder_layers=1, heads=2, glu_width=48,
     text_length=6, grid=(2, 2), vqgan=BOOK, words=("fox", "tree"), warmup=1, ema=0.9,
 )  # fmt: skip
@@ -90,8 +95,15 @@ def tokens(numbers: Sequence[int]) -> Tokens:
     return Tokens(text, whole(numbers, "image", 0, 12, 4))
 
 
+def planned(numbers: Sequence[int]) -> Planned:
+    """Plans of two things: place, time, then noun, left and bottom of each; the tokens count up in this order."""
+    ends = [(1, 3), (3, 5), *2 * ((5, 7), (7, 10), (10, 13))]
+    plans = [whole(numbers, f"plan {i}", low, high, 1) for i, (low, high) in enumerate(ends)]
+    return Planned(torch.cat(plans, -1), whole(numbers, "codes", 0, 12, 6))
+
+
 CASES = {
-    "dalle-mini": Case(PAINTER, tokens),
+    "dalle-mini": Case(DALLE_MINI, tokens),
     "dual-encoder": Case(JUDGE, tokens),
     "latent-diffusion": Case(
         LatentDiffusion.Config(
@@ -104,6 +116,7 @@ CASES = {
         lambda numbers: Captioned(pictures(numbers, 16), tuple(f"fox {n}" for n in numbers)),
         with_letters,
     ),
+    "layout-painter": Case(PAINTER, planned),
     "patch-codes": Case(PatchCodes.Config(codebook=8, patch=4)),
     "sticker-reader": Case(
         StickerReader.Config(
@@ -121,9 +134,19 @@ CASES = {
             *(whole(numbers, kind, 0, 2) for kind in ("places", "times", "seasons", "styles")),
         ),
     ),
-    "storybook": Case(Storybook.Config(PAINTER, JUDGE, Upscaler.Config(factor=2, width=8, blocks=1))),
+    "storybook": Case(
+        Storybook.Config(
+            painter=PAINTER,
+            planner=dataclasses.replace(
+                DALLE_MINI, image_vocabulary=PAINTER.vocabulary, grid=(1, PAINTER.length), vqgan=None
+            ),
+            codec=PatchCodes.Config(codebook=12, patch=4),
+            judge=JUDGE,
+            upscaler=UPSCALER,
+        )
+    ),
     "upscaler": Case(
-        Upscaler.Config(factor=2, width=8, blocks=1),
+        UPSCALER,
         lambda numbers: Paired(pictures(numbers, 8), pictures(numbers, 16, "large")),
     ),
     "vqgan": Case(BOOK, lambda numbers: Pictures(pictures(numbers, 32))),

@@ -57,6 +57,6 @@ def test_a_row_depends_on_its_number_alone(draw) -> None:
 def test_ranges() -> None:
     rng = Rng(0, range(200))
     uniform, integers, normal = rng.uniform("u", 10), rng.integers("i", 3, 6, 10), rng.normal("n", 100)
-    assert uniform.shape == (200, 10) and 0 <= uniform.min() and uniform.max() < 1
+    assert uniform.shape == (200, 10) and uniform.min() >= 0 and uniform.max() < 1
     assert integers.dtype == torch.int64 and set(integers.flatten().tolist()) == {3, 4, 5}
     assert abs(normal.mean()) < 0.03 and abs(normal.std() - 1) < 0.03

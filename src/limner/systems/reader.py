@@ -78,7 +78,9 @@ class StickerReader(System):
         self.kinds = nn.ModuleDict(
             {name: nn.Linear(features, len(getattr(config, name))) for name in ("places", "times", "seasons", "styles")}
         )
-        self.players = {"reader": Player((self,), adamw(config.rate, decay=0.02), waning(config.steps), ema=0.995, clip=5.0)}
+        self.players = {
+            "reader": Player((self,), adamw(config.rate, decay=0.02), waning(config.steps), ema=0.995, clip=5.0)
+        }
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Heat-map logits (B, nouns, H/8, W/8) and pooled features (B, features)."""

@@ -54,7 +54,7 @@ class Storybook(System):
         temperature: float = 0.8
 
         def __post_init__(self) -> None:
-            parts = {
+            parts: dict[str, type[System]] = {
                 "painter": LayoutPainter,
                 "planner": DalleMini,
                 "codec": PatchCodes,
@@ -114,9 +114,10 @@ class Storybook(System):
                 temperature=self.config.temperature,
             )
         codes = self.painter.paint(plans)
-        scores = self.judge.rank(text, codes)
+        scores = self.judge.rank(text, codes.flatten(1))
         order = sorted(range(count), key=lambda i: -scores[i])[:keep]
-        pictures = self.codec.decode(codes[order].view(-1, *self.config.painter.grid))
+        backdrop = self.painter.paint(self.painter.bare(plans[order]))
+        pictures = self.codec.decode(codes[order], backdrop)
         if large:
             pictures = torch.cat([self.upscaler(picture[None]) for picture in pictures])
         return Drawing(to_uint8(pictures), tuple(scores[i] for i in order), tuple(seeds[i] for i in order), unknown)
