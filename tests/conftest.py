@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -25,3 +26,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
+
+
+@pytest.fixture(scope="session")
+def sticker_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from limner.stickers.art import fetch
+    from sticker_shapes import write_packages
+
+    packages, home = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("home")
+    fetch(home, source=packages, packages=write_packages(packages))
+    return home
+
+
+@pytest.fixture
+def sticker_art(sticker_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Sticker art of the tests' own, where limner looks for it."""
+    monkeypatch.setenv("LIMNER_HOME", str(sticker_home))
+    return sticker_home

@@ -117,10 +117,15 @@ def paired(
     split: str = "train",
 ) -> tuple[np.ndarray, np.ndarray, SceneTruth]:
     """Source and target, (height, width, 3) uint8 each, and the target's truth: a line drawing and its colours
-    (`lines`), a label map in false colours and its scene (`labels`), day and night (`night`)."""
+    (`lines`), a label map in false colours and its scene (`labels`), day and night (`night`).
+
+    Lines and labels don't tell the time, weather or season nor what was painted, so their targets are `plain`.
+    """
     attempt = 0
     while True:
         truth = scene(seed, derive(seed, "pair", index, attempt), width, height, nouns=nouns, split=split)
+        if pairing in ("lines", "labels"):
+            truth = plain(truth)
         if pairing == "lines":
             return render(truth, width, height, style="line"), render(truth, width, height), truth
         if pairing == "labels":
@@ -131,6 +136,14 @@ def paired(
             day, night = (render(replace(truth, time=time), width, height) for time in ("day", "night"))
             return day, night, replace(truth, time="night")
         attempt += 1
+
+
+def plain(truth: SceneTruth) -> SceneTruth:
+    """The same scene in unpainted colours on a fine summer day (or the earliest time at which it can be)."""
+    times = times_of(truth.place, {thing.noun for thing in truth.things})
+    time = min(times, key=("day", "dusk", "night").index)
+    things = tuple(replace(thing, colour=None) for thing in truth.things)
+    return replace(truth, time=time, weather="clear", season="summer", things=things)
 
 
 def unpaired(

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from limner.stickers import backdrop
-from limner.stickers.art import STYLES, art
+from limner.stickers.art import STYLES, Art, art
 from limner.stickers.vocabulary import noun
 
 Light = tuple[int, int, int]  # of 256, for red, green and blue
@@ -42,11 +42,15 @@ def blend(canvas: np.ndarray, sprite: Sprite, x: int, y: int) -> None:
     part[:] = (colour[y0:y1, x0:x1] + part * through[y0:y1, x0:x1]) >> 8
 
 
-@lru_cache(maxsize=6000)
 def sticker(style: str, name: str, side: int, colour: str | None, flipped: bool, light: Light) -> Sprite:
     """A noun's sticker, `side` pixels wide and high."""
+    return _sticker(art(), style, name, side, colour, flipped, light)
+
+
+@lru_cache(maxsize=6000)
+def _sticker(source: Art, style: str, name: str, side: int, colour: str | None, flipped: bool, light: Light) -> Sprite:
     what = noun(name)
-    pixels = art().sprite(style, what.icons[STYLES.index(style)], side)
+    pixels = source.sprite(style, what.icons[STYLES.index(style)], side)
     if colour is not None and style != "line":
         pixels = recolour(pixels, colour, green_stays=what.category == "plant")
     if flipped:
