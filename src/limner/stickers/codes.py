@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -89,4 +90,27 @@ def fit_book(
     book = PatchCodes(config)
     counts = torch.tensor(list(found.values()), dtype=torch.float32)
     book.fit(torch.from_numpy(patches.astype(np.float32)) / 127.5 - 1, counts, rounds=rounds, seed=seed, told=told)
+    fit_mattes(book, scenes // 3, seed=seed)
     return book
+
+
+@torch.no_grad()
+def fit_mattes(book: PatchCodes, scenes: int, *, seed: int = 0) -> None:
+    """The matte of every patch: how often each of its pixels differs from the scene with nothing in it."""
+    collages = Collages(seed)
+    seen, times = torch.zeros_like(book.matte), torch.zeros(len(book.matte))
+    for number in range(scenes):
+        truth = collages.truth(number)
+        full, bare = (to_tensor([render(scene, 256, 144)]) for scene in (truth, empty(truth)))
+        change = ((full - bare).abs().amax(1, keepdim=True) / 0.08).clamp(max=1)  # (1, 1, 144, 256)
+        cells = book.patches(change).flatten(0, 2)  # (cells, patch patch)
+        touched = cells.amax(1) > 0
+        codes = book.encode(full).flatten()[touched]
+        seen.index_add_(0, codes, cells[touched])
+        times.index_add_(0, codes, torch.ones(len(codes)))
+    book.matte.copy_(seen / times.clamp(min=1)[:, None])
+
+
+def empty(truth: SceneTruth) -> SceneTruth:
+    """The same place and time with nothing in it."""
+    return replace(truth, things=(), arranged=())

@@ -8,10 +8,11 @@ import torch
 
 from limner.data.kinds import Paired
 from limner.rng import numpy_rng
-from limner.stickers.codes import Codec
+from limner.stickers.codes import Codec, empty
 from limner.stickers.kinds import to_tensor
 from limner.stickers.source import Collages
-from limner.stickers.world import render
+from limner.stickers.world import SceneTruth, render
+from limner.systems.text.patch_codes import PatchCodes
 
 
 class Repairs:
@@ -25,7 +26,7 @@ class Repairs:
         source, target = [], []
         for scene in sorted({number // self.crops for number in numbers}):
             truth = self.collages.truth(scene)
-            small = self.codec.decode(self.codec.encode(to_tensor([render(truth, 256, 144)])))[0]
+            small = self._painted(truth)
             large = to_tensor([render(truth, 256 * self.factor, 144 * self.factor)])[0]
             for number in numbers:
                 if number // self.crops != scene:
@@ -36,3 +37,9 @@ class Repairs:
                 source.append(small[:, y : y + 64, x : x + 64])
                 target.append(large[:, y * f : (y + 64) * f, x * f : (x + 64) * f])
         return Paired(torch.stack(source).clone(), torch.stack(target).clone())
+
+    def _painted(self, truth: SceneTruth) -> torch.Tensor:
+        codes = self.codec.encode(to_tensor([render(truth, 256, 144)]))
+        if isinstance(self.codec, PatchCodes):
+            return self.codec.decode(codes, self.codec.encode(to_tensor([render(empty(truth), 256, 144)])))[0]
+        return self.codec.decode(codes)[0]

@@ -143,6 +143,11 @@ class LayoutPainter(System):
 
     @torch.no_grad()
     def paint(self, plans: Tensor) -> Tensor:
-        """The likeliest codes, (B, rows * columns)."""
-        likeliest: Tensor = self(plans).argmax(1)
-        return likeliest.flatten(1)
+        """The likeliest codes, (B, rows, columns)."""
+        codes: Tensor = self(plans).argmax(1)
+        return codes
+
+    @staticmethod
+    def bare(plans: Tensor) -> Tensor:
+        """The same places and times with nothing in them."""
+        return torch.cat([plans[:, :2], torch.full_like(plans[:, 2:], NONE)], 1)

@@ -27,12 +27,14 @@ class PatchCodes(System):
         patch: int = 16  # pixels a side
 
     book: Tensor  # (codebook, 3 patch patch) in [-1, 1]
+    matte: Tensor  # (codebook, patch patch) in [0, 1]: how much of each pixel is not background
 
     def __init__(self, config: Config | None = None) -> None:
         config = config or self.Config()
         super().__init__(config)
         self.factor = config.patch
         self.register_buffer("book", torch.zeros(config.codebook, 3 * config.patch**2))
+        self.register_buffer("matte", torch.ones(config.codebook, config.patch**2))
         self.players = {}
         self._known: dict[bytes, int] = {}
 
@@ -63,11 +65,18 @@ class PatchCodes(System):
         return torch.tensor([self._known[key] for key in keys], device=pictures.device).view(cells.shape[:3])
 
     @torch.no_grad()
-    def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, h, w) -> pictures (B, 3, h patch, w patch) in [-1, 1]."""
+    def decode(self, codes: Tensor, backdrop: Tensor | None = None) -> Tensor:
+        """Codes (B, h, w) -> pictures (B, 3, h patch, w patch) in [-1, 1].
+
+        backdrop: the codes of the same scene with nothing in it; they show wherever the matte lets them
+        """
         if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < self.config.codebook:
             raise BadInput(f"Patch codes run from 0 to {self.config.codebook - 1}; these go up to {int(codes.max())}.")
-        return torch.nn.functional.pixel_shuffle(self.book[codes].permute(0, 3, 1, 2), self.config.patch)
+        cells = self.book[codes]  # (B, h, w, 3 patch patch)
+        if backdrop is not None:
+            matte = self.matte[codes].repeat(1, 1, 1, 3)
+            cells = matte * cells + (1 - matte) * self.book[backdrop]
+        return torch.nn.functional.pixel_shuffle(cells.permute(0, 3, 1, 2), self.config.patch)
 
     def nearest(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """The least different entries of the book for patches (N, D), and the squared distances, (N,) each."""
