@@ -65,15 +65,20 @@ def main() -> None:
         "real renders": real,
     }
     if options.direct:
-        sets["DALL-E mini, codes from words"] = np.stack(list(direct(options.direct, truths)))
-    shares = {name: fidelity(truths, reader.read(pictures)) for name, pictures in sets.items()}
+        sets["DALL-E mini, codes from words"] = np.stack(list(direct(options.direct, truths[:60])))
+    shares = {name: fidelity(truths[: len(pictures)], reader.read(pictures)) for name, pictures in sets.items()}
     features = reader.features(others)
     rows = []
     for what in ("things", "counts", "place", "time", "relations"):
         cells = [shares[name][what] for name in sets]
         rows.append(f"| {what} | " + " | ".join(_percent(cell) for cell in cells) + " |")
-    distances = [frechet_distance(reader.features(pictures), features, "reader") for pictures in sets.values()]
-    rows.append("| Fréchet distance | " + " | ".join(f"{d.value:.2f}" for d in distances) + " |")
+    distances = [
+        f"{frechet_distance(reader.features(pictures), features, 'reader').value:.2f}"
+        if len(pictures) == options.n
+        else "-"
+        for pictures in sets.values()
+    ]
+    rows.append("| Fréchet distance | " + " | ".join(distances) + " |")
     speed = []
     for count, guidance, keep in ((1, None, 1), (4, None, 1), (4, 1.0, 1), (4, None, 4)):
         began = time.perf_counter()
