@@ -206,7 +206,7 @@ class Run:
             )
             raise BadInput(
                 f"{self.path} was started with other settings ({', '.join(changed)}). Use the same ones to resume, or "
-                "choose another --out; --from takes its weights into a new run."
+                "choose another --out; --start-from takes its weights into a new run."
             )
 
     def save(

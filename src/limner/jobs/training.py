@@ -117,7 +117,9 @@ def resume(out: Path, options: Options | None = None, listener: Listener | None 
         raise BadInput(f"{out} is no run: it has no config.json. Start one with limner train.")
     if not isinstance(known.get("data"), str):
         raise BadInput(f"{out} was not started by limner train: its config.json doesn't name the data.")
-    chosen = dataclasses.replace(options or Options(), **known["options"] | more)
+    newest, _ = Run(out).newest()
+    meant = {"steps": newest.state["steps"]} if newest else {}
+    chosen = dataclasses.replace(options or Options(), **known["options"] | meant | more)
     source = open_source(known["data"], chosen.seed)
     system = build(
         known["system"], config_from(find(known["system"]).Config, known["config"], str(out)), source, chosen.seed
