@@ -93,6 +93,12 @@ def test_npm_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         fetch(tmp_path / "home")
 
 
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file where a folder should be")
+    with pytest.raises(LimnerError, match="can't be written"):
+        fetch(tmp_path / "home", source=tmp_path, packages=write_packages(tmp_path))
+
+
 def test_art_that_was_damaged_later_is_noticed(tmp_path: Path) -> None:
     fetch(tmp_path / "home", source=tmp_path, packages=write_packages(tmp_path))
     folder = art_folder(tmp_path / "home")

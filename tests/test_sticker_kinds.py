@@ -91,7 +91,7 @@ def test_folders_hold_what_memory_holds_and_resume_where_they_stopped(
 ) -> None:
     whole = contents(make(kind, 5, (64, 36), tmp_path / "whole", seed=9))
     writes = 0
-    write = folders._write
+    write = folders.write_whole
 
     def failing(path: Path, content: bytes) -> None:
         nonlocal writes
@@ -100,7 +100,7 @@ def test_folders_hold_what_memory_holds_and_resume_where_they_stopped(
             raise OSError(28, "No space left on device", str(path))
         write(path, content)
 
-    monkeypatch.setattr(folders, "_write", failing)
+    monkeypatch.setattr(folders, "write_whole", failing)
     with pytest.raises(DiskFull, match="same command again"):
         make(kind, 5, (64, 36), tmp_path / "stopped", seed=9)
     monkeypatch.undo()

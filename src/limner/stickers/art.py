@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -23,7 +24,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner.errors import BadInput, LimnerError, MissingExtra
+from limner.errors import BadInput, DiskFull, LimnerError, MissingExtra
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,14 +108,16 @@ def fetch(
         return folder
     if source is not None and not source.is_dir():
         raise BadInput(f"There is no folder {source}. Give the folder that holds the sticker packages.")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch:
-        for package in packages:
-            found = _find(package, source) if source is not None else _pack(package, Path(scratch))
-            icons = _checked(package, found)
-            _write(folder / f"{package.style}.json", icons)
-    # The manifest comes last: a fetch that was killed before it has simply not happened.
-    _write(folder / "manifest.json", json.dumps(wanted, indent=2).encode())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch:
+            for package in packages:
+                found = _find(package, source) if source is not None else _pack(package, Path(scratch))
+                write_whole(folder / f"{package.style}.json", _checked(package, found))
+        # The manifest comes last: a fetch that was killed before it has simply not happened.
+        write_whole(folder / "manifest.json", json.dumps(wanted, indent=2).encode())
+    except OSError as error:
+        raise disk_error(error, folder) from None
     open_art.cache_clear()
     return folder
 
@@ -222,13 +225,21 @@ def _read(path: Path) -> bytes:
         raise BadInput(f"{path} can't be read ({error.strerror}). Get the packages again.") from None
 
 
-def _write(path: Path, content: bytes) -> None:
+def disk_error(error: OSError, where: Path) -> LimnerError:
+    """What to tell when `where` can't be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"The disk is full: {where} is unfinished. Make room and run the same command again.")
+    return LimnerError(f"{error.filename or where} can't be written: {error.strerror}. Choose another folder.")
+
+
+def write_whole(path: Path, content: bytes) -> None:
     """Writes by a temporary name and a rename, so that no reader ever sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
+        os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -301,7 +312,7 @@ class Art:
         buffer = io.BytesIO()
         np.save(buffer, pixels)
         with contextlib.suppress(OSError):  # a full or read-only disk costs time, not the picture
-            _write(stored, buffer.getvalue())
+            write_whole(stored, buffer.getvalue())
         return pixels
 
     def _trimmed(self, style: str, icon: str) -> tuple[str, tuple[float, float, float, float]]:

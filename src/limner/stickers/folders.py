@@ -11,11 +11,8 @@ The same command again goes on where it was stopped; every file appears whole or
 
 from __future__ import annotations
 
-import errno
 import io
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -24,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from limner.errors import BadInput, DiskFull, LimnerError
+from limner.errors import BadInput
 from limner.provenance import encode_picture
 from limner.stickers import kinds
+from limner.stickers.art import disk_error, write_whole
 from limner.stickers.captions import caption
 from limner.stickers.kinds import KINDS, Kind, Pairing
 from limner.stickers.world import SceneTruth
@@ -69,17 +67,11 @@ def make(
         _claim(out, recipe)
         lines = [line for line in _samples(kind, count, size, out, seed, split, pairing, recipe) if line is not None]
         if lines:
-            _write(out / "metadata.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
+            write_whole(out / "metadata.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
         if kind == "labelled":
-            _write(out / "classes.json", json.dumps(kinds.class_names(), indent=1).encode())
+            write_whole(out / "classes.json", json.dumps(kinds.class_names(), indent=1).encode())
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(
-                f"The disk is full: {out} is unfinished. Make room and run the same command again."
-            ) from None
-        raise LimnerError(
-            f"{error.filename or out} can't be written: {error.strerror}. Choose another folder."
-        ) from None
+        raise disk_error(error, out) from None
     return out
 
 
@@ -93,7 +85,7 @@ def _claim(out: Path, recipe: dict[str, Any]) -> None:
         raise BadInput(f"{out} holds data of another recipe (see {note}). Choose another folder, or delete it.")
     if any(out.iterdir()):
         raise BadInput(f"{out} is not empty, and not made by this command. Choose another folder.")
-    _write(note, json.dumps(recipe, indent=1).encode())
+    write_whole(note, json.dumps(recipe, indent=1).encode())
 
 
 def _samples(
@@ -108,7 +100,7 @@ def _samples(
         files, line = sample(index, f"{index:0{digits}d}.png")
         for name, pixels in files.items():
             if not (out / name).is_file():
-                _write(out / name, _encode(pixels, recipe | {"index": index}))
+                write_whole(out / name, _encode(pixels, recipe | {"index": index}))
         yield line
 
 
@@ -168,17 +160,3 @@ def _encode(pixels: np.ndarray, recipe: dict[str, Any]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")  # 16 bit grey
     return file.getvalue()
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise

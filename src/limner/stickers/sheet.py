@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from limner.errors import LimnerError
 from limner.provenance import encode_picture
 from limner.stickers import kinds
+from limner.stickers.art import disk_error, write_whole
 from limner.stickers.edits import EDITS, edit
 from limner.stickers.kinds import KINDS, PAIRINGS, Kind
 from limner.stickers.world import render
@@ -27,10 +27,10 @@ def show(out: Path, *, seed: int = 0) -> list[Path]:
             path = out / f"{kind}.png"
             picture = sheet(kind, seed=seed)
             recipe = {"made by": "limner stickers show", "kind": kind, "seed": seed}
-            path.write_bytes(encode_picture(picture, ".png", source_type="algorithmicMedia", recipe=recipe))
+            write_whole(path, encode_picture(picture, ".png", source_type="algorithmicMedia", recipe=recipe))
             paths.append(path)
     except OSError as error:
-        raise LimnerError(f"{out} can't be written: {error.strerror}. Choose another folder with -o.") from None
+        raise disk_error(error, out) from None
     return paths
 
 
