@@ -71,7 +71,7 @@ def test_unspaced_scripts_are_shortened_too() -> None:
 
 def test_the_fox_and_the_owl() -> None:
     fox = [scene.prompt for scene in example("fox-and-grapes")]
-    assert fox[0] == fox[1] == "a fox below a bunch of grapes in a garden by day"
+    assert fox[0] == fox[1] == "a fox and a bunch of grapes in a garden by day"
     owl = [scene.prompt for scene in example("owl-and-pussycat")]
     assert all(word in owl[0] for word in ("owl", "cat", "boat", "on the sea by day"))
     assert owl[1].endswith("on the sea at night")

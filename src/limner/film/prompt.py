@@ -6,7 +6,6 @@ then the place, weather, season and time of day. The wording is that of the capt
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +26,6 @@ _ZONES = {
 }  # fmt: skip
 _INSIDE, _UNDER = {"in", "into", "inside", "within"}, {"under", "beneath", "underneath", "below"}
 _ON = {"on", "upon", "onto", "up"}
-_HANGING = re.compile(r"\b(?:hang(?:s|ing)?|hung|out of reach|reach them|reach it|dangl\w+|overhead)\b", re.IGNORECASE)
 _NUMBERS = {2: "two", 3: "three", 4: "four"}
 
 
@@ -69,7 +67,7 @@ def picture_prompts(
     prompts: list[Prompt] = []
     before: list[Mention] = []
     met: set[str] = set()
-    for (cast, where), text in zip(scenes, context, strict=True):
+    for cast, where in scenes:
         for name in cast.weights.keys() - met:
             cast.weights[name] *= _NEW
         met.update(cast.weights)
@@ -77,7 +75,7 @@ def picture_prompts(
         if not any(is_alive(mention.noun) for mention in shown):  # nobody is named: those of the last picture stay
             shown = [*(m for m in before if is_alive(m.noun) and not m.count > 2), *shown][:MOST_KINDS]
         names = tuple(m.noun.name for m in shown if m.noun.name in recurring)
-        picture = f"{arrange(shown, text, where.place, lexicon)} {where.phrases()}".strip()
+        picture = f"{arrange(shown, where.place, lexicon)} {where.phrases()}".strip()
         prompts.append(Prompt(picture, names, where.place, where.time, where.mood, tuple(sorted(recurring))))
         before = shown
     return prompts
@@ -128,14 +126,14 @@ def belongs(noun: Noun, place: str) -> bool:
     return bool(noun.where & _ZONES.get(place, {"ground", "sky"}))
 
 
-def arrange(shown: Sequence[Mention], text: str, place: str, lexicon: Lexicon) -> str:
-    """The things as a caption names them: "a fox below a bunch of grapes and a tree"."""
+def arrange(shown: Sequence[Mention], place: str, lexicon: Lexicon) -> str:
+    """The things as a caption names them: "a fox under a tree and a bunch of grapes"."""
     shown = _embark(list(shown), place, lexicon)
     if not shown:
         return ""
     phrases = {mention.noun.name: describe(mention) for mention in shown}
     parts: list[str] = []
-    if relation := _relation(shown, text):
+    if relation := _relation(shown):
         subject, kind, target = relation
         parts.append(f"{phrases.pop(subject)} {kind} {phrases.pop(target)}")
     parts += phrases.values()
@@ -153,7 +151,7 @@ def _embark(shown: list[Mention], place: str, lexicon: Lexicon) -> list[Mention]
     return [*others[: MOST_KINDS - 1], Mention(boat, 0, 0, "place", spoken=False, preposition="in")]
 
 
-def _relation(shown: Sequence[Mention], text: str) -> tuple[str, str, str] | None:
+def _relation(shown: Sequence[Mention]) -> tuple[str, str, str] | None:
     """Who stands how to what, where the text says so and the picture can show it: names and the caption's word."""
     alive = [m.noun for m in shown if is_alive(m.noun) and m.count == 1]
     for target in (m for m in shown if m.count == 1 and not (alive and m.noun == alive[0])):
@@ -167,13 +165,7 @@ def _relation(shown: Sequence[Mention], text: str) -> tuple[str, str, str] | Non
         ):
             if riders and possible and target.preposition in prepositions:
                 return (landlubbers or riders)[0].name, word, target.noun.name
-        if riders and not is_alive(target.noun) and target.noun.size in ("tiny", "small") and _hangs(target, text):
-            return riders[0].name, "below", target.noun.name
     return None
-
-
-def _hangs(target: Mention, text: str) -> bool:
-    return target.noun.category in ("food", "plant") and bool(_HANGING.search(text))
 
 
 def describe(mention: Mention) -> str:

@@ -207,7 +207,7 @@ def _in_vocabulary(answer: _SceneAnswer, own: Prompt, lexicon: Lexicon) -> tuple
     unknown += lexicon.unknown(answer.picture)
     if not kinds:
         return replace(own, mood=setting.mood), tuple(dict.fromkeys(unknown))
-    text = f"{arrange(kinds, answer.picture, setting.place, lexicon)} {setting.phrases()}".strip()
+    text = f"{arrange(kinds, setting.place, lexicon)} {setting.phrases()}".strip()
     cast = tuple(name for name in own.recurring if name in {mention.noun.name for mention in kinds})
     prompt = replace(own, text=text, cast=cast, place=setting.place, time=setting.time, mood=setting.mood)
     return prompt, tuple(dict.fromkeys(unknown))
