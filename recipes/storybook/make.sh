@@ -10,7 +10,7 @@ limner train dalle-mini --data "written:$runs/codec" --out "$runs/planner" --ste
     --set width=128 --set encoder_layers=2 --set decoder_layers=3 --set heads=4 --set glu_width=342 \
     --set learning_rate=0.001 --set warmup=200 --set ema=0.998
 limner train layout-painter --data "plans:$runs/codec" --out "$runs/painter" --steps 500 --sample 0 --set steps=500 --set rate=0.004
-limner train dual-encoder --data "codes:$runs/codec" --out "$runs/judge" --steps 400 --batch 64 --sample 0
+limner train dual-encoder --data "lineups:$runs/codec" --out "$runs/judge" --steps 600 --batch 64 --sample 0
 limner train upscaler --data "repairs:$runs/codec" --out "$runs/upscaler" --steps 700 --batch 8 --sample 100 --set steps=700
 python "$(dirname "$0")/assemble.py" "$runs" src/limner/weights
 python "$(dirname "$0")/measure.py"

@@ -71,7 +71,7 @@ class Train:
     system: tyro.conf.Positional[str]
     """What to train: see limner systems."""
     data: str
-    """The data: stickers:KIND, or codes:, plans:, written: or repairs: and the folder of a codec."""
+    """The data: stickers:KIND, or codes:, lineups:, plans:, written: or repairs: and the folder of a codec."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The run directory."""
     set: tyro.conf.UseAppendAction[list[str]] = field(default_factory=list)

@@ -17,9 +17,9 @@ from limner.systems import find, make
 from limner.train import Listener, Options, Progress, Source, Trainer
 
 DATA_HELP = (
-    "stickers:collages (vqgan), stickers:readings (sticker-reader), codes:CODEC (dalle-mini, dual-encoder), "
-    "plans:CODEC (layout-painter), written:CODEC (dalle-mini as a writer of plans), repairs:CODEC (upscaler), where "
-    "CODEC is a vqgan or patch-codes model"
+    "stickers:collages (vqgan), stickers:readings (sticker-reader), codes:CODEC (dalle-mini), lineups:CODEC "
+    "(dual-encoder), plans:CODEC (layout-painter), written:CODEC (dalle-mini as a writer of plans), repairs:CODEC "
+    "(upscaler), where CODEC is a vqgan or patch-codes model"
 )
 
 
@@ -34,9 +34,10 @@ def open_source(data: str, seed: int) -> Source:
         from limner.stickers.source import Readings
 
         return Readings(seed)
-    if kind in ("codes", "plans", "written", "repairs") and rest:
+    if kind in ("codes", "lineups", "plans", "written", "repairs") and rest:
         from limner.stickers.codes import Coded, Plans
         from limner.stickers.repair import Repairs
+        from limner.stickers.source import Crowds, Lineups
         from limner.systems.text.patch_codes import PatchCodes
         from limner.systems.text.vqgan import VQGAN
 
@@ -45,7 +46,9 @@ def open_source(data: str, seed: int) -> Source:
             raise BadInput(f"{rest} is no codec of pictures, but a {type(codec).__name__}.")
         if kind == "repairs":
             return Repairs(codec, seed=seed)
-        return Coded(codec, seed) if kind == "codes" else Plans(codec, seed, written=kind == "written")
+        if kind in ("plans", "written"):
+            return Plans(codec, seed, written=kind == "written")
+        return Coded(codec, Crowds(seed) if kind == "codes" else Lineups(seed))
     raise BadInput(f"--data {data}: there is no such data. There is: {DATA_HELP}.")
 
 
@@ -74,7 +77,7 @@ def fitting_config(name: str, source: Source, changes: dict[str, Any] | None = N
             decided |= {"image_vocabulary": plan.vocabulary, "vqgan": None, "words": source.tokenise.words}
             return config_from(kind.Config, decided | (changes or {}), name)
         if not isinstance(source, Coded):
-            raise BadInput(f"{name} is trained on --data codes:CODEC, a vqgan or patch-codes model.")
+            raise BadInput(f"{name} is trained on --data codes:CODEC or lineups:CODEC, a vqgan or patch-codes model.")
         codebook = source.codec.config.codebook
         decided = {"text_vocabulary": len(source.tokenise), "text_length": TEXT_LENGTH, "grid": source.grid}
         if name == "dalle-mini":

@@ -12,7 +12,7 @@ import torch
 from limner.data.kinds import Planned
 from limner.stickers.captions import words
 from limner.stickers.kinds import to_tensor
-from limner.stickers.source import READABLE, Collages, Crowds, Scenes, coarse_side
+from limner.stickers.source import READABLE, Collages, Crowds, Lineups, Scenes, coarse_side
 from limner.stickers.vocabulary import storybook_nouns
 from limner.stickers.world import SceneTruth, render
 from limner.systems.text.dalle_mini import Tokens
@@ -28,9 +28,9 @@ Codec = VQGAN | PatchCodes
 class Coded:
     """Endless storybook scenes as tokens, each a function of its number."""
 
-    def __init__(self, codec: Codec, seed: int = 0) -> None:
+    def __init__(self, codec: Codec, scenes: Crowds | Lineups) -> None:
         self.codec = codec
-        self.scenes = Crowds(seed)
+        self.scenes = scenes
         self.tokenise = WordTokeniser(words(), TEXT_LENGTH)
         self.grid = (144 // codec.factor, 256 // codec.factor)
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -130,25 +132,62 @@ class Collages:
         draw = numpy_rng(self.seed, "collage", number)
         place = PLACES[int(draw.integers(len(PLACES)))].name
         local = [what for what in storybook_nouns() if zones(what.name, place)]
-        things: list[Thing] = []
-        taken: set[tuple[int, int]] = set()
-        for _ in range(40):
-            if len(things) == self.most:
-                break
-            what = local[int(draw.integers(len(local)))]
-            side = coarse_side(what)
-            left = 2 * int(draw.integers((COLUMNS - side) // 2 + 1))
-            bottom = side + 2 * int(draw.integers((ROWS - side) // 2 + 1))
-            cells = {(x, y) for x in range(left, left + side) for y in range(bottom - side, bottom)}
-            if cells & taken:
-                continue
-            taken |= cells
-            things.append(Thing(what.name, None, "normal", zones(what.name, place)[0], left, bottom, side))
+        things = _scattered(draw, place, local, self.most)
         time = "night" if place == "space" else ("day", "dusk", "night")[int(draw.integers(3))]
-        return SceneTruth(place, time, "clear", "summer", "fluent", 0, tuple(things))
+        return SceneTruth(place, time, "clear", "summer", "fluent", 0, things)
 
     def take(self, numbers: Sequence[int]) -> Pictures:
         return Pictures(to_tensor([render(self.truth(number), self.width, self.height) for number in numbers]))
+
+
+def _scattered(draw: np.random.Generator, place: str, pool: Sequence[Noun], most: int) -> tuple[Thing, ...]:
+    """At most `most` things of these nouns, anywhere, none hiding another."""
+    things: list[Thing] = []
+    taken: set[tuple[int, int]] = set()
+    for _ in range(40):
+        if len(things) == most:
+            break
+        what = pool[int(draw.integers(len(pool)))]
+        side = coarse_side(what)
+        left = 2 * int(draw.integers((COLUMNS - side) // 2 + 1))
+        bottom = side + 2 * int(draw.integers((ROWS - side) // 2 + 1))
+        cells = {(x, y) for x in range(left, left + side) for y in range(bottom - side, bottom)}
+        if cells & taken:
+            continue
+        taken |= cells
+        things.append(Thing(what.name, None, "normal", zones(what.name, place)[0], left, bottom, side))
+    return tuple(things)
+
+
+@dataclass(frozen=True)
+class Lineups:
+    """Captioned scenes in groups of eight that are easily confused: one place, one time, one to three of four nouns.
+
+    A model that tells pictures apart by their words learns from chance neighbours to look at place and time; here it
+    has to look at what is there.
+    """
+
+    seed: int = 0
+
+    def told(self, number: int) -> tuple[SceneTruth, str]:
+        """A sample's truth and its caption."""
+        group = numpy_rng(self.seed, "group", number // 8)
+        place = PLACES[int(group.integers(len(PLACES)))].name
+        time = "night" if place == "space" else ("day", "dusk", "night")[int(group.integers(3))]
+        local = [what for what in storybook_nouns() if zones(what.name, place)]
+        pool = [local[int(i)] for i in group.permutation(len(local))[:4]]
+        choices = [c for size in (1, 2, 3) for c in combinations(pool, size)]
+        chosen = choices[int(group.permutation(len(choices))[number % 8 % len(choices)])]
+        draw = numpy_rng(self.seed, "lineup", number)
+        things: tuple[Thing, ...] = ()
+        while {thing.noun for thing in things} != {what.name for what in chosen}:
+            things = _scattered(draw, place, chosen, len(chosen) + int(draw.integers(2)))
+        truth = SceneTruth(place, time, "clear", "summer", "fluent", 0, things)
+        return truth, caption(truth, derive(self.seed, "wording", number)) if number % 2 else _roll_call(truth)
+
+    def take(self, numbers: Sequence[int]) -> Captioned:
+        told = [self.told(number) for number in numbers]
+        return Captioned(to_tensor([render(truth, 256, 144) for truth, _ in told]), tuple(words for _, words in told))
 
 
 @dataclass(frozen=True)
