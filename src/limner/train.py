@@ -362,7 +362,7 @@ class Trainer:
             if side.average is not None:
                 weights |= {f"ema.{name}": _whole(tensor) for name, tensor in side.average.items()}
         if rank() == 0:
-            state = {"step": self.step, "steps": self.options.steps, "seed": self.options.seed}
+            state: dict[str, Any] = {"step": self.step, "steps": self.options.steps, "seed": self.options.seed}
             state |= {"limner": __version__, "torch": torch.__version__}
             self.run.save(self.step, self.config, weights, moments, state)
 
