@@ -168,7 +168,7 @@ def to_uint8(pictures: Tensor) -> np.ndarray:
 
 def from_uint8(pictures: np.ndarray) -> Tensor:
     """uint8 pictures `(..., H, W, 3)` as float `(..., 3, H, W)` in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).movedim(-1, -3).float() / 127.5 - 1
+    return torch.from_numpy(np.array(pictures, order="C")).movedim(-1, -3).float() / 127.5 - 1
 
 
 # ---------------------------------------------------------------------------------------------------- abilities
