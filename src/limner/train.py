@@ -303,7 +303,8 @@ class Trainer:
                         )
                     total[term] = total.get(term, torch.zeros((), device=value.device)) + value.detach() / len(moves)
                 loss = torch.stack([value.float() for value in move[1].values()]).sum() / len(moves)
-                torch.autograd.backward(loss, inputs=side.parameters)
+                # FSDP2 computes with whole parameters that stand in for the pieces; there, one player owns them all
+                torch.autograd.backward(loss, inputs=None if self.options.shard else side.parameters)
             side.step(self.step, total)
             shown |= {f"{name}/{term}": value.item() for term, value in total.items()}
 
