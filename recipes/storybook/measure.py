@@ -54,14 +54,17 @@ def main() -> None:
     truths = [storybook_scene(7, k, held_out=True) for k in range(options.n)]
     real = np.stack([render(truth, 256, 144) for truth in truths])
     others = np.stack([render(storybook_scene(8, k, held_out=True), 256, 144) for k in range(options.n)])
-    first, best = [], []
-    for truth in track(truths, "drawing"):
-        drawing = model.draw(caption(truth, 0), count=options.candidates, seed=0, large=False)
-        first.append(drawing.pictures[drawing.seeds.index(0)])
-        best.append(drawing.pictures[0])
+    chance, likely, fitting = [], [], []
+    for k, truth in enumerate(track(truths, "drawing")):
+        words = caption(truth, 0)
+        drawing = model.draw(words, count=options.candidates, seed=0, large=False)
+        chance.append(drawing.pictures[drawing.seeds.index(k % options.candidates)])
+        likely.append(drawing.pictures[0])
+        fitting.append(drawing.pictures[int(np.argmax(model.score(drawing.pictures, words)))])
     sets = {
-        "random candidate": np.stack(first),
-        f"best of {options.candidates} by the dual encoder": np.stack(best),
+        "random candidate": np.stack(chance),
+        f"best of {options.candidates}, as shipped (planner's likelihood)": np.stack(likely),
+        f"best of {options.candidates} by the dual encoder": np.stack(fitting),
         "real renders": real,
     }
     if options.direct:

@@ -208,6 +208,14 @@ class DalleMini(System):
             tokens[:, position + 1] = pick(choice, chance[:, position])
         return tokens[:, 1:]
 
+    @torch.no_grad()
+    def likelihood(self, text: Tensor, image: Tensor) -> list[float]:
+        """How likely the model finds image tokens (B, N) for text tokens (B, L): the geometric mean of the chances of
+        each row's tokens, in (0, 1]."""
+        losses = F.cross_entropy(self(text, image).flatten(0, 1), image.flatten(), reduction="none")
+        likely: list[float] = (-losses.view(len(image), -1).mean(1)).exp().tolist()
+        return likely
+
     def draw(
         self,
         words: str,

@@ -2,8 +2,8 @@
 
 Four small networks and a book of patches, trained one after the other, each by its own system; this one plays them
 together. DALL-E mini's transformer writes a plan of the scene from the words, the layout painter turns the plan into
-picture codes, a dual encoder ranks the candidates before any is painted, and a sub-pixel upscaler mends the seams
-between patches and makes a crisp 1280 x 720.
+picture codes, and a sub-pixel upscaler mends the seams between patches and makes a crisp 1280 x 720. Candidates are
+ranked by how likely the planner finds their plans, before any is painted; a dual encoder scores any other picture.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Storybook(System):
         """`count` candidates, best first; the candidate of a seed is the same whatever the count.
 
         guidance: how far to push towards the words; 1 is not at all
-        keep: paint only the best `keep` of the candidates
+        keep: paint only the best `keep` of the candidates, by the planner's likelihood
         large: 1280 x 720 instead of the native 256 x 144
         """
         unknown = self.tokenise.unknown(words)
@@ -113,11 +113,10 @@ class Storybook(System):
                 top_k=self.config.top_k,
                 temperature=self.config.temperature,
             )
-        codes = self.painter.paint(plans)
-        scores = self.judge.rank(text, codes.flatten(1))
+        scores = self.planner.likelihood(text.expand(count, -1), plans)
         order = sorted(range(count), key=lambda i: -scores[i])[:keep]
-        backdrop = self.painter.paint(self.painter.bare(plans[order]))
-        pictures = self.codec.decode(codes[order], backdrop)
+        plans = plans[order]
+        pictures = self.codec.decode(self.painter.paint(plans), self.painter.paint(self.painter.bare(plans)))
         if large:
             pictures = torch.cat([self.upscaler(picture[None]) for picture in pictures])
         return Drawing(to_uint8(pictures), tuple(scores[i] for i in order), tuple(seeds[i] for i in order), unknown)
