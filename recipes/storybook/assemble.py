@@ -31,7 +31,8 @@ Draws flat picture-book scenes from words: {nouns} nouns, in places, by day, at 
 {rows}
 
 Data: scenes of the Sticker World (Fluent Emoji, MIT, composed by a program; drawn anew for every sample, never stored).
-Combinations of nouns, place and time that are held out were never trained on.
+Held-out combinations of nouns, place and time are kept out of the training scenes; the crowded collages (up to seven
+things) and the dual encoder's line-ups were not filtered for them.
 Hardware: a machine with 2 CPU cores, float32. The commands are in `recipes/storybook/make.sh`; the scores are in
 `docs/results/storybook.md`.
 

@@ -21,8 +21,8 @@ from limner.systems.text.dalle_mini import DalleMini
 
 PAGE = """# The storybook, measured
 
-Made by `python recipes/storybook/measure.py`. {n} captions whose combination of nouns, place and time was never trained
-on; {candidates} candidates each; read by the sticker reader (`limner.load("sticker-reader")`) and held against the
+Made by `python recipes/storybook/measure.py`. {n} captions whose combination of nouns, place and time is held
+out; {candidates} candidates each; read by the sticker reader (`limner.load("sticker-reader")`) and held against the
 truth that the caption was made from. "Real renders" are the scenes themselves, read the same way: the ceiling.
 
 | | {columns} |
@@ -31,6 +31,9 @@ truth that the caption was made from. "Real renders" are the scenes themselves, 
 
 The Fréchet distance is taken in the reader's pooled features, between {n} pictures and {n} other renders; it is biased
 upwards at this size, so only the columns can be compared.
+
+Held-out combinations are kept out of the training scenes. The crowded collages (up to seven things) that half of the
+planner's and the painter's samples are, and the dual encoder's line-ups, were not filtered for them.
 
 ## Speed
 
