@@ -51,6 +51,11 @@ def waning(steps: int, warm: int = 100) -> Callable[[int], float]:
     return lambda step: min(1.0, (step + 1) / warm) * max(0.02, 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
 
 
+def held_then_falling(hold: int, fall: int) -> Callable[[int], float]:
+    """A factor of 1 for the first `hold` steps, which then falls linearly and reaches 0 after `fall` more."""
+    return lambda step: min(1.0, max(0.0, 1 - (step + 1 - hold) / (fall + 1)))
+
+
 def adam(rate: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> OptimiserMaker:
     """Adam (Kingma and Ba, 2015)."""
     return lambda parameters: torch.optim.Adam(parameters, lr=rate, betas=betas, eps=eps)
@@ -204,4 +209,37 @@ class Finds(Protocol):
     def score(self, pictures: np.ndarray, words: str) -> Sequence[float]: ...
 
 
-ABILITIES: dict[type, str] = {Draws: "draw pictures from words", Finds: "rank pictures by words"}
+@runtime_checkable
+class Translates(Protocol):
+    """picture -> picture
+
+    `pictures` are uint8 (N, H, W, 3) of any size; the result is uint8 of the same N, H and W. A system takes beside
+    them only those of these keywords that mean something to it, under these names:
+
+    seed: of whatever is drawn at random; one seed gives every picture of the call the same style
+    style: codes (N or 1, ...) as `Styled` gives them, instead of a random one
+    instances: int (N, H, W), instance numbers for a label map
+    mask: bool (N, H, W), True where something is to be done (filled in, restyled)
+    backwards: from the second domain to the first
+
+    A system that starts from label maps takes the class numbers as uint8 (N, H, W) for `pictures`.
+    """
+
+    def translate(self, pictures: np.ndarray) -> np.ndarray: ...
+
+
+@runtime_checkable
+class Styled(Protocol):
+    """pictures or chance -> styles, which can be mixed, and which `translate` takes as `style`"""
+
+    def style_of(self, pictures: np.ndarray) -> Tensor: ...
+
+    def random_style(self, seed: int) -> Tensor: ...
+
+
+ABILITIES: dict[type, str] = {
+    Draws: "draw pictures from words",
+    Finds: "rank pictures by words",
+    Translates: "translate pictures",
+    Styled: "take a style from a picture",
+}

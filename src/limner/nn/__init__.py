@@ -1,0 +1,1 @@
+"""Blocks that three systems or more share with the same numbers."""

@@ -1,0 +1,65 @@
+"""VGG (Simonyan and Zisserman, 2015): the feature network of the perceptual losses.
+
+The layers have torchvision's numbers (`features.0.weight`, ...), so that its published ImageNet weights load as they
+are. Layers are asked for by the papers' names: `relu3_1` is what follows the first convolution of the third block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from limner.errors import BadInput
+
+WIDTHS = (64, 128, 256, 512, 512)
+DEPTHS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""ImageNet's colours, in [0, 1]: what torchvision's weights were trained with."""
+
+
+class VGG(nn.Module):
+    """The convolutional part of VGG-16 or VGG-19, without batch norm. Weights are drawn; load the published ones."""
+
+    def __init__(self, depth: Literal[16, 19] = 19, last: str = "relu5_1", padding: Literal["zeros", "reflect"] = "zeros") -> None:
+        """last: the deepest layer that will be asked for; what comes after it is not built
+        padding: of the convolutions, as `nn.Conv2d` names it ("reflect" in style transfer)"""
+        super().__init__()
+        self.features = nn.Sequential()
+        self.numbers: dict[str, int] = {}
+        incoming = 3
+        for block, (width, convolutions) in enumerate(zip(WIDTHS, DEPTHS[depth], strict=True), 1):
+            for number in range(1, convolutions + 1):
+                self.features.append(nn.Conv2d(incoming, width, 3, padding=1, padding_mode=padding))
+                self.numbers[f"conv{block}_{number}"] = len(self.features) - 1
+                self.features.append(nn.ReLU())
+                self.numbers[f"relu{block}_{number}"] = len(self.features) - 1
+                incoming = width
+                if f"relu{block}_{number}" == last:
+                    return
+            self.features.append(nn.MaxPool2d(2))
+            self.numbers[f"pool{block}"] = len(self.features) - 1
+        if last not in self.numbers:
+            raise BadInput(f"VGG-{depth} has no layer {last}; it has {', '.join(self.numbers)}.")
+
+    def forward(self, pictures: Tensor, layers: Sequence[str]) -> list[Tensor]:
+        """Normalised pictures (B, 3, H, W) -> the named layers' outputs, in the order asked for."""
+        wanted = {self.numbers[name]: name for name in layers}
+        found: dict[str, Tensor] = {}
+        x = pictures
+        for number, layer in enumerate(self.features):
+            x = layer(x)
+            if number in wanted:
+                found[wanted[number]] = x
+            if len(found) == len(wanted):
+                break
+        return [found[name] for name in layers]
+
+
+def imagenet(pictures: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) in [-1, 1] -> normalised by ImageNet's mean and standard deviation."""
+    mean, std = (torch.tensor(values).to(pictures).view(1, 3, 1, 1) for values in (MEAN, STD))
+    return ((pictures + 1) / 2 - mean) / std
