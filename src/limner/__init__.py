@@ -1,7 +1,7 @@
 """limner: what a person can say, show or pose becomes pictures and films.
 
-    import limner
-    drawing = limner.load("storybook").draw("a fox under a tree at night", count=4)
+import limner
+drawing = limner.load("storybook").draw("a fox under a tree at night", count=4)
 """
 
 from __future__ import annotations

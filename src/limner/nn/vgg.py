@@ -24,7 +24,9 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class VGG(nn.Module):
     """The convolutional part of VGG-16 or VGG-19, without batch norm. Weights are drawn; load the published ones."""
 
-    def __init__(self, depth: Literal[16, 19] = 19, last: str = "relu5_1", padding: Literal["zeros", "reflect"] = "zeros") -> None:
+    def __init__(
+        self, depth: Literal[16, 19] = 19, last: str = "relu5_1", padding: Literal["zeros", "reflect"] = "zeros"
+    ) -> None:
         """last: the deepest layer that will be asked for; what comes after it is not built
         padding: of the convolutions, as `nn.Conv2d` names it ("reflect" in style transfer)"""
         super().__init__()

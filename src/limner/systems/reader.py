@@ -175,9 +175,7 @@ def _focal(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def _conv(before: int, after: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.SiLU()
-    )
+    return nn.Sequential(nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.SiLU())
 
 
 class _Residual(nn.Module):
