@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from limner.errors import BadInput, DiskFull
 from limner.stickers import folders, kinds
 from limner.stickers.folders import make
 from limner.stickers.kinds import KINDS, PAIRINGS, Kind, StickerData, scene
+from limner.stickers.source import Crowds, Lineups
 from limner.stickers.vocabulary import storybook_nouns
-from limner.stickers.world import combination_is_held_out
+from limner.stickers.world import SceneTruth, combination_is_held_out
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -46,6 +48,11 @@ def test_training_never_sees_a_held_out_combination() -> None:
     held_out = [scene(1, index, split="held-out") for index in range(25)]
     assert not any(map(combination_is_held_out, train))
     assert all(map(combination_is_held_out, held_out))
+
+
+@pytest.mark.parametrize("told", [Crowds(1).told, Lineups(1).told], ids=["crowds", "lineups"])
+def test_nor_does_what_the_storybook_learns_from(told: Callable[[int], tuple[SceneTruth, str]]) -> None:
+    assert not any(combination_is_held_out(told(number)[0]) for number in range(400))
 
 
 def test_held_out_edits_and_training_edits_do_not_meet(sticker_art: Path) -> None:

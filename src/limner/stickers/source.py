@@ -30,6 +30,7 @@ from limner.stickers.world import (
     Thing,
     combination_is_held_out,
     compose,
+    is_held_out,
     render,
     zones,
 )
@@ -130,11 +131,14 @@ class Collages:
         if number % 2:
             return storybook_scene(self.seed, number)
         draw = numpy_rng(self.seed, "collage", number)
-        place = PLACES[int(draw.integers(len(PLACES)))].name
-        local = [what for what in storybook_nouns() if zones(what.name, place)]
-        things = _scattered(draw, place, local, self.most)
-        time = "night" if place == "space" else ("day", "dusk", "night")[int(draw.integers(3))]
-        return SceneTruth(place, time, "clear", "summer", "fluent", 0, things)
+        while True:
+            place = PLACES[int(draw.integers(len(PLACES)))].name
+            local = [what for what in storybook_nouns() if zones(what.name, place)]
+            things = _scattered(draw, place, local, self.most)
+            time = "night" if place == "space" else ("day", "dusk", "night")[int(draw.integers(3))]
+            truth = SceneTruth(place, time, "clear", "summer", "fluent", 0, things)
+            if not combination_is_held_out(truth):
+                return truth
 
     def take(self, numbers: Sequence[int]) -> Pictures:
         return Pictures(to_tensor([render(self.truth(number), self.width, self.height) for number in numbers]))
@@ -176,7 +180,12 @@ class Lineups:
         time = "night" if place == "space" else ("day", "dusk", "night")[int(group.integers(3))]
         local = [what for what in storybook_nouns() if zones(what.name, place)]
         pool = [local[int(i)] for i in group.permutation(len(local))[:4]]
-        choices = [c for size in (1, 2, 3) for c in combinations(pool, size)]
+        choices = [
+            chosen
+            for size in (1, 2, 3)
+            for chosen in combinations(pool, size)
+            if not is_held_out((what.name for what in chosen), place, time)
+        ]
         chosen = choices[int(group.permutation(len(choices))[number % 8 % len(choices)])]
         draw = numpy_rng(self.seed, "lineup", number)
         things: tuple[Thing, ...] = ()

@@ -6,7 +6,7 @@ on a grid that is 18 cells high (8 pixels at 256 x 144) and come in a few sizes,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import TypeVar
@@ -491,5 +491,9 @@ def _front(canvas: np.ndarray, truth: SceneTruth, k: int, style: str, width: int
 
 def combination_is_held_out(truth: SceneTruth) -> bool:
     """Whether a scene's combination of nouns, place and time is kept from all training: about 3 % of them are."""
-    names = "|".join(sorted({thing.noun for thing in truth.things}))
-    return derive(0, "held out", names, truth.place, truth.time) % 33 == 0
+    return is_held_out({thing.noun for thing in truth.things}, truth.place, truth.time)
+
+
+def is_held_out(nouns: Iterable[str], place: str, time: str) -> bool:
+    """The same for a combination that is no scene yet."""
+    return derive(0, "held out", "|".join(sorted(set(nouns))), place, time) % 33 == 0
