@@ -89,7 +89,7 @@ class Train:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """bf16 autocast, fp32, or bf16 where the machine multiplies it natively."""
     threads: int = 0
-    """CPU threads; 0 takes all cores."""
+    """CPU threads; 0 for as many as there are cores, or what OMP_NUM_THREADS says."""
     save: float = 120.0
     """Seconds between checkpoints."""
     sample: int = 500
@@ -142,7 +142,7 @@ class Resume:
     budget: float = 0.0
     """Minutes after which training stops well; 0 for no limit."""
     threads: int = 0
-    """CPU threads; 0 takes all cores."""
+    """CPU threads; 0 for as many as there are cores, or what OMP_NUM_THREADS says."""
     dry_run: bool = False
     """Print the resolved options and stop."""
 

@@ -45,7 +45,7 @@ class Options:
     accumulate: micro-batches a step, played in lock-step; memory falls, numbers stay
     seed: every random draw is a function of it
     precision: bf16 autocast, fp32, or auto (bf16 where the hardware multiplies it natively)
-    threads: CPU threads of torch, 0 for as many as there are cores
+    threads: CPU threads of torch, 0 for as many as it finds: one a core, or what OMP_NUM_THREADS says
     save: seconds between checkpoints
     sample: steps between sheets of samples, 0 for none
     log: steps between log lines
@@ -313,7 +313,8 @@ class Trainer:
     def fit(self) -> Path:
         """Train to the last step (or the budget) and return the newest checkpoint's folder."""
         options = self.options
-        torch.set_num_threads(options.threads or os.cpu_count() or 1)
+        if options.threads:
+            torch.set_num_threads(options.threads)
         began = saved = time.monotonic()
         first = self.step
         board = _tensorboard(self.run.path) if rank() == 0 else None
