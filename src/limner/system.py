@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal, Protocol, Union, get_args, get_origin
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from limner.errors import BadInput, CannotDo
 from limner.rng import Rng
@@ -51,14 +52,21 @@ def waning(steps: int, warm: int = 100) -> Callable[[int], float]:
     return lambda step: min(1.0, (step + 1) / warm) * max(0.02, 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
 
 
+def halving(steps: int) -> Callable[[int], float]:
+    """A factor that halves after every `steps` steps."""
+    return lambda step: float(0.5 ** (step // steps))
+
+
 def held_then_falling(hold: int, fall: int) -> Callable[[int], float]:
     """A factor of 1 for the first `hold` steps, which then falls linearly and reaches 0 after `fall` more."""
     return lambda step: min(1.0, max(0.0, 1 - (step + 1 - hold) / (fall + 1)))
 
 
-def adam(rate: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> OptimiserMaker:
-    """Adam (Kingma and Ba, 2015)."""
-    return lambda parameters: torch.optim.Adam(parameters, lr=rate, betas=betas, eps=eps)
+def adam(
+    rate: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, decay: float = 0.0
+) -> OptimiserMaker:
+    """Adam (Kingma and Ba, 2015). `decay` is the old kind: added to the gradient, before the moments."""
+    return lambda parameters: torch.optim.Adam(parameters, lr=rate, betas=betas, weight_decay=decay, eps=eps)
 
 
 def adamw(
@@ -174,6 +182,16 @@ def to_uint8(pictures: Tensor) -> np.ndarray:
 def from_uint8(pictures: np.ndarray) -> Tensor:
     """uint8 pictures `(..., H, W, 3)` as float `(..., 3, H, W)` in [-1, 1]."""
     return torch.from_numpy(np.array(pictures, order="C")).movedim(-1, -3).float() / 127.5 - 1
+
+
+def accepted(pictures: np.ndarray, name: str, multiple: int = 1) -> Tensor:
+    """What `translate` is given, uint8 (N, H, W, 3), as (N, 3, H', W') in [-1, 1], H' and W' the next multiples: the
+    last row and column repeat, and whoever asked cuts the result back to H and W. Anything else is `BadInput`, which
+    says the system's `name`."""
+    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[-1] != 3 or 0 in pictures.shape:
+        raise BadInput(f"{name} takes uint8 pictures (N, H, W, 3), not {pictures.dtype} {pictures.shape}.")
+    height, width = pictures.shape[1:3]
+    return functional.pad(from_uint8(pictures), (0, -width % multiple, 0, -height % multiple), mode="replicate")
 
 
 # ---------------------------------------------------------------------------------------------------- abilities

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
 from limner.errors import BadCheckpoint
+
+Rules = tuple[tuple[str, str], ...]
+"""Regular expression -> replacement."""
 
 
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -24,6 +28,16 @@ def renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str], where: str)
     if len(ours) != len(tensors):
         raise BadCheckpoint(f"{where}: some entries appear twice under different names")
     return ours
+
+
+def by_rules(published: Iterable[str], rules: Rules) -> dict[str, str]:
+    """Every published name -> ours, for `renamed`: the rules are applied to it one after the other."""
+    names = {}
+    for name in published:
+        names[name] = name
+        for pattern, replacement in rules:
+            names[name] = re.sub(pattern, replacement, names[name])
+    return names
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
