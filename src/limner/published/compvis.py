@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor
 
 from limner.errors import BadCheckpoint
-from limner.published.keys import under
+from limner.published.keys import count, under
 from limner.systems.diffusion.latent import Autoencoder, TextTower, UNet
 
 SCHEDULE_BUFFERS = frozenset({
@@ -157,11 +157,11 @@ def without_position_ids(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def unet_config(published: Mapping[str, Tensor], heads: int = 8) -> UNet:
     """The number of heads leaves no trace in the tensors; v1 has 8 everywhere."""
     ours = {name: published[theirs] for theirs, name in unet_names(published).items()}
-    levels = _count(ours, r"down_blocks\.(\d+)\.")
+    levels = count(ours, r"down_blocks\.(\d+)\.")
     return UNet(
         widths=tuple(ours[f"down_blocks.{level}.resnets.0.conv1.weight"].shape[0] for level in range(levels)),
         attention=tuple(f"down_blocks.{level}.attentions.0.norm.weight" in ours for level in range(levels)),
-        blocks=_count(ours, r"down_blocks\.0\.resnets\.(\d+)\."),
+        blocks=count(ours, r"down_blocks\.0\.resnets\.(\d+)\."),
         heads=heads,
     )
 
@@ -169,10 +169,10 @@ def unet_config(published: Mapping[str, Tensor], heads: int = 8) -> UNet:
 def autoencoder_config(published: Mapping[str, Tensor], scale: float = 0.18215) -> Autoencoder:
     """The latent's scale leaves no trace in the tensors."""
     ours = {name: published[theirs] for theirs, name in autoencoder_names(published).items()}
-    levels = _count(ours, r"encoder\.down_blocks\.(\d+)\.")
+    levels = count(ours, r"encoder\.down_blocks\.(\d+)\.")
     return Autoencoder(
         widths=tuple(ours[f"encoder.down_blocks.{level}.resnets.0.conv1.weight"].shape[0] for level in range(levels)),
-        blocks=_count(ours, r"encoder\.down_blocks\.0\.resnets\.(\d+)\."),
+        blocks=count(ours, r"encoder\.down_blocks\.0\.resnets\.(\d+)\."),
         channels=ours["post_quant_conv.weight"].shape[0],
         scale=scale,
     )
@@ -185,7 +185,7 @@ def text_config(published: Mapping[str, Tensor], heads: int | None = None) -> Te
     return TextTower(
         vocabulary=vocabulary,
         width=width,
-        depth=_count(ours, r"encoder\.layers\.(\d+)\."),
+        depth=count(ours, r"encoder\.layers\.(\d+)\."),
         heads=heads or max(1, width // 64),
         hidden=ours["encoder.layers.0.mlp.fc1.weight"].shape[0],
         tokens=ours["embeddings.position_embedding.weight"].shape[0],
@@ -216,7 +216,3 @@ def _longest_prefix(name: str, table: Mapping[str, str]) -> tuple[str, str]:
         if prefix in table:
             return prefix, ".".join(parts[length:])
     return "", name
-
-
-def _count(names: Iterable[str], pattern: str) -> int:
-    return len({found[1] for name in names if (found := re.match(pattern, name))})

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from limner.errors import BadCheckpoint
+from limner.system import System, config_from
+from limner.systems import find, make
 
 Rules = tuple[tuple[str, str], ...]
 """Regular expression -> replacement."""
@@ -40,12 +44,24 @@ def by_rules(published: Iterable[str], rules: Rules) -> dict[str, str]:
     return names
 
 
+def count(names: Iterable[str], pattern: str) -> int:
+    """How many different texts the pattern's group takes in names that begin with it: a number of layers, mostly."""
+    return len({found[1] for name in names if (found := re.match(pattern, name))})
+
+
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
     """Load `tensors` into `module` strictly: the same names and shapes on both sides, or a BadCheckpoint.
 
     A module on the meta device takes the tensors as they are, without a copy, in its own types.
     """
     state = module.state_dict()
+    check(state, tensors, where)
+    bare = any(value.is_meta for value in state.values())
+    module.load_state_dict({name: value.to(state[name].dtype) for name, value in tensors.items()}, assign=bare)
+
+
+def check(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: str) -> None:
+    """BadCheckpoint unless both have the same names and shapes."""
     missing, unknown = state.keys() - tensors.keys(), tensors.keys() - state.keys()
     if missing:
         raise BadCheckpoint(f"{where}: incomplete, it lacks {_some(missing)}")
@@ -55,8 +71,29 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
         if value.shape != state[name].shape:
             shapes = f"{list(value.shape)}, but the model's is {list(state[name].shape)}"
             raise BadCheckpoint(f"{where}: {name} has shape {shapes}")
-    bare = any(value.is_meta for value in state.values())
-    module.load_state_dict({name: value.to(state[name].dtype) for name, value in tensors.items()}, assign=bare)
+
+
+def opened(system: str, options: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str) -> System:
+    """The system, built by `options`, with `tensors` (under our names) in it: every one used, or a BadCheckpoint.
+
+    A network of the system (a module that is its direct child) that a release lacks altogether, as the discriminator
+    mostly is, keeps its first weights; one that is there must be complete.
+    """
+    config = config_from(find(system).Config, options, where)
+    with torch.device("meta"):  # memory is taken only when all fits: shapes in a file may claim anything
+        _rest(make(system, config, where), tensors, where)
+    model = make(system, config, where)
+    fill(model, {**_rest(model, tensors, where), **tensors}, where)
+    return model
+
+
+def _rest(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """The entries of the networks that `tensors` don't touch; the others must be as `tensors` are."""
+    there = {name.partition(".")[0] for name in tensors}
+    state = model.state_dict()
+    rest = {name: value for name, value in state.items() if name.partition(".")[0] not in there}
+    check({name: value for name, value in state.items() if name not in rest}, tensors, where)
+    return rest
 
 
 def _some(names: Iterable[str]) -> str:
