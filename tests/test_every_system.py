@@ -23,6 +23,7 @@ from limner.rng import torch_rng
 from limner.runs import Run
 from limner.system import System, config_from
 from limner.systems import TABLE, find
+from limner.systems.diffusion.autoencoder import KLAutoencoder
 from limner.systems.diffusion.latent import Autoencoder, LatentDiffusion, TextTower, UNet
 from limner.systems.reader import StickerReader
 from limner.systems.text.dalle_mini import DalleMini, Tokens
@@ -31,6 +32,7 @@ from limner.systems.text.layout_painter import LayoutPainter
 from limner.systems.text.patch_codes import PatchCodes
 from limner.systems.text.storybook import Storybook
 from limner.systems.text.vqgan import VQGAN
+from limner.systems.translation.pix2pix import Pix2Pix
 from limner.systems.translation.upscaler import Upscaler
 from limner.train import Options, Trainer
 
@@ -105,6 +107,12 @@ def planned(numbers: Sequence[int]) -> Planned:
 CASES = {
     "dalle-mini": Case(DALLE_MINI, tokens),
     "dual-encoder": Case(JUDGE, tokens),
+    "kl-autoencoder": Case(
+        KLAutoencoder.Config(
+            autoencoder=Autoencoder(widths=(32, 32), blocks=1), crop=24, discriminator_start=0, discriminator_width=8
+        ),
+        lambda numbers: Pictures(pictures(numbers, 32)),
+    ),
     "latent-diffusion": Case(
         LatentDiffusion.Config(
             autoencoder=Autoencoder(widths=(32, 32), blocks=1),
@@ -118,6 +126,10 @@ CASES = {
     ),
     "layout-painter": Case(PAINTER, planned),
     "patch-codes": Case(PatchCodes.Config(codebook=8, patch=4)),
+    "pix2pix": Case(
+        Pix2Pix.Config(width=4, depth=3, field=34, discriminator_width=4),
+        lambda numbers: Paired(pictures(numbers, 16), pictures(numbers, 16, "target")),
+    ),
     "sticker-reader": Case(
         StickerReader.Config(
             nouns=("fox", "tree"),

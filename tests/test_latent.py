@@ -1,12 +1,15 @@
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 import compvis_layout
-from limner.data.kinds import Captioned
+from limner.data.kinds import Captioned, Latents
 from limner.errors import BadCheckpoint, BadInput, CannotDo
 from limner.hub import load
 from limner.parity.fill import fill_tensor
@@ -15,6 +18,7 @@ from limner.published.stable_diffusion import from_folder, from_single_file
 from limner.rng import Rng
 from limner.system import Draws, to_uint8
 from limner.systems.diffusion.latent import Autoencoder, LatentDiffusion, TextTower, UNet
+from limner.systems.diffusion.tokens import LAST, _merged, vocabulary
 
 WIDTHS = (32, 64)
 TINY = LatentDiffusion.Config(
@@ -317,3 +321,68 @@ def test_sizes_that_are_no_multiple_and_unknown_samplers(model):
 def test_the_config_survives_json():
     again = LatentDiffusion.Config(**json.loads(json.dumps({"unet": vars(TINY.unet), "text": vars(TINY.text)})))
     assert again.text == TINY.text
+
+
+# A model of one's own
+
+
+WORDS = ("a", "fox", "ox", "box", "boxes", "tree", "under")
+OWN = LatentDiffusion.Config(
+    autoencoder=Autoencoder(widths=(32, 32), blocks=1),
+    text=TextTower(vocabulary=len(vocabulary(WORDS)[0]), width=64, depth=1, heads=1, hidden=64, tokens=8),
+    unet=UNet(widths=(32, 32), attention=(True, False), blocks=1, heads=2),
+    size=(16, 16),
+    words=WORDS,
+    joint_text=True,
+    warmup=1,
+    learning_rate=1e-3,
+)
+
+
+@given(st.lists(st.text("abcdef", min_size=1, max_size=6), min_size=1, max_size=30))
+def test_every_word_of_a_small_tokenizer_is_one_token(words):
+    tokens, merges = vocabulary(words)
+    ranks = {pair: i for i, pair in enumerate(merges)}
+    for word in words:
+        assert _merged([*word[:-1], word[-1] + LAST], ranks) == [word + LAST] and word + LAST in tokens
+    assert sorted(tokens.values()) == list(range(len(tokens)))
+
+
+def test_a_small_tokenizer_spells_other_words_and_survives_its_folder(tmp_path):
+    model = LatentDiffusion(OWN)
+    ids = model.tokenizer("a fox under boxes", add_special_tokens=False).input_ids
+    assert len(ids) == 4 and len(model.tokenizer("foxtrot", add_special_tokens=False).input_ids) > 1
+    model.save_folder(tmp_path / "folder")
+    assert from_folder(tmp_path / "folder").tokenizer("a fox under boxes", add_special_tokens=False).input_ids == ids
+
+
+def test_words_and_text_tower_have_to_fit():
+    with pytest.raises(BadInput, match="set text"):
+        LatentDiffusion(dataclasses.replace(OWN, words=(*WORDS, "zebra")))
+
+
+def own_batch():
+    pictures = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return Captioned(pictures, ("a fox", "a tree under boxes"))
+
+
+def test_latents_encoded_beforehand_are_the_pictures():
+    model, batch = LatentDiffusion(OWN).eval(), own_batch()
+    with torch.no_grad():
+        posterior = model.autoencoder.encode(batch.pictures, return_dict=False)[0]
+    beforehand = Latents(posterior.mean, posterior.std, batch.captions)
+    losses = [next(model.play(data, Rng(0, [0, 1])))[1]["denoising"] for data in (batch, beforehand)]
+    assert torch.allclose(*losses, rtol=1e-5)
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_the_text_tower_learns_only_if_told(joint):
+    model = LatentDiffusion(dataclasses.replace(OWN, joint_text=joint))
+    # The U-Net's output layer begins at zero, so that a first step moves only that.
+    torch.nn.init.normal_(model.unet.conv_out.weight)
+    next(model.play(own_batch(), Rng(0, [0, 1])))[1]["denoising"].backward()
+    moved = [p.grad is not None and bool(p.grad.any()) for p in model.text.parameters()]
+    assert any(moved) if joint else not any(moved)
+    assert len(model.players["unet"].parameters()) == sum(
+        1 for part in ((model.unet, model.text) if joint else (model.unet,)) for _ in part.parameters()
+    )

@@ -46,6 +46,15 @@ class Captioned(Batch):
 
 
 @dataclass(frozen=True)
+class Latents(Batch):
+    """Captioned pictures that an autoencoder has encoded beforehand: a normal distribution for every cell."""
+
+    mean: torch.Tensor  # (B, C, h, w), unscaled
+    std: torch.Tensor  # (B, C, h, w)
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Edits(Batch):
     """A picture, an instruction in words, and the picture that obeys it."""
 

@@ -19,7 +19,7 @@ from limner.train import Listener, Options, Progress, Source, Trainer
 DATA_HELP = (
     "stickers:collages (vqgan), stickers:readings (sticker-reader), codes:CODEC (dalle-mini), lineups:CODEC "
     "(dual-encoder), plans:CODEC (layout-painter), written:CODEC (dalle-mini as a writer of plans), repairs:CODEC "
-    "(upscaler), where CODEC is a vqgan or patch-codes model"
+    "(upscaler), where CODEC is a vqgan or patch-codes model; latents:AUTOENCODER (latent-diffusion), a kl-autoencoder"
 )
 
 
@@ -49,6 +49,14 @@ def open_source(data: str, seed: int) -> Source:
         if kind in ("plans", "written"):
             return Plans(codec, seed, written=kind == "written")
         return Coded(codec, Crowds(seed) if kind == "codes" else Lineups(seed))
+    if kind == "latents" and rest:
+        from limner.stickers.codes import Encoded
+        from limner.systems.diffusion.autoencoder import KLAutoencoder
+
+        autoencoder = load(rest)
+        if not isinstance(autoencoder, KLAutoencoder):
+            raise BadInput(f"{rest} is no kl-autoencoder, but a {type(autoencoder).__name__}.")
+        return Encoded(autoencoder, seed)
     raise BadInput(f"--data {data}: there is no such data. There is: {DATA_HELP}.")
 
 
@@ -84,6 +92,17 @@ def fitting_config(name: str, source: Source, changes: dict[str, Any] | None = N
             decided |= {"image_vocabulary": codebook, "vqgan": source.codec.config, "words": source.tokenise.words}
         else:
             decided |= {"codebook": codebook}
+    elif name == "latent-diffusion":
+        from limner.stickers.codes import TEXT_LENGTH, Encoded
+        from limner.systems.diffusion.latent import TextTower
+        from limner.systems.diffusion.tokens import vocabulary
+
+        if isinstance(source, Encoded):
+            shape = dataclasses.replace(source.autoencoder.config.autoencoder, scale=source.scale())
+            text = {"vocabulary": len(vocabulary(source.words)[0]), "tokens": TEXT_LENGTH}
+            decided = {"autoencoder": shape, "words": source.words, "joint_text": True, "size": (256, 144)}
+            changes = dict(changes or {})
+            decided["text"] = dataclasses.replace(TextTower(), **text | changes.pop("text", {}))
     return config_from(kind.Config, decided | (changes or {}), name)
 
 
@@ -93,6 +112,8 @@ def build(name: str, config: Any, source: Source, seed: int) -> System:
     system = make(name, config, "--set")
     if name == "dalle-mini" and config.vqgan is not None:
         system.vqgan.load_state_dict(source.codec.state_dict())  # type: ignore[attr-defined,union-attr]  # Coded, DalleMini
+    if name == "latent-diffusion" and hasattr(source, "autoencoder"):
+        system.autoencoder.load_state_dict(source.autoencoder.network.state_dict())  # type: ignore[attr-defined,union-attr]
     return system
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from limner.data.kinds import Planned
+from limner.data.kinds import Latents, Planned
 from limner.stickers.captions import words
 from limner.stickers.kinds import to_tensor
 from limner.stickers.source import READABLE, Collages, Crowds, Lineups, Scenes, coarse_side
 from limner.stickers.vocabulary import storybook_nouns
 from limner.stickers.world import SceneTruth, render
+from limner.systems.diffusion.autoencoder import KLAutoencoder
 from limner.systems.text.dalle_mini import Tokens
 from limner.systems.text.layout_painter import LayoutPainter
 from limner.systems.text.patch_codes import PatchCodes
@@ -37,6 +38,36 @@ class Coded:
     def take(self, numbers: Sequence[int]) -> Tokens:
         batch = self.scenes.take(numbers)
         return Tokens(self.tokenise(batch.captions), self.codec.encode(batch.pictures).flatten(1))
+
+
+class Encoded:
+    """`count` captioned scenes as the latents of an autoencoder, in half precision, over and over.
+
+    Each is drawn and encoded once, when it is first asked for: the same scene meets the words in several wordings and
+    the noise in many strengths, for the price of one rendering.
+    """
+
+    def __init__(self, autoencoder: KLAutoencoder, seed: int = 0, count: int = 8192) -> None:
+        self.autoencoder, self.count = autoencoder, count
+        self.scenes = Crowds(seed)
+        self.words = tuple(word for word in words() if word.isalpha())
+        self.kept: dict[int, tuple[torch.Tensor, str]] = {}
+
+    def scale(self) -> float:
+        """The factor that brings the latents to unit variance."""
+        return self.autoencoder.scale(self.scenes.take(range(16)).pictures)
+
+    @torch.no_grad()
+    def take(self, numbers: Sequence[int]) -> Latents:
+        wanted = [number % self.count for number in numbers]
+        if new := sorted(set(wanted) - self.kept.keys()):
+            batch = self.scenes.take(new)
+            for number, picture, told in zip(new, batch.pictures, batch.captions, strict=True):
+                with torch.autocast("cpu", torch.bfloat16):
+                    posterior = self.autoencoder.network.encode(picture[None], return_dict=False)[0]
+                self.kept[number] = torch.cat([posterior.mean, posterior.std]).half(), told
+        both = torch.stack([self.kept[number][0] for number in wanted]).float()
+        return Latents(both[:, 0], both[:, 1], tuple(self.kept[number][1] for number in wanted))
 
 
 def painter_config(codebook: int, **changes: Any) -> LayoutPainter.Config:

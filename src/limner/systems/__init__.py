@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 TABLE = {
     "dalle-mini": "limner.systems.text.dalle_mini:DalleMini",
     "dual-encoder": "limner.systems.text.dual_encoder:DualEncoder",
+    "kl-autoencoder": "limner.systems.diffusion.autoencoder:KLAutoencoder",
     "latent-diffusion": "limner.systems.diffusion.latent:LatentDiffusion",
     "layout-painter": "limner.systems.text.layout_painter:LayoutPainter",
     "patch-codes": "limner.systems.text.patch_codes:PatchCodes",
+    "pix2pix": "limner.systems.translation.pix2pix:Pix2Pix",
     "sticker-reader": "limner.systems.reader:StickerReader",
     "storybook": "limner.systems.text.storybook:Storybook",
     "upscaler": "limner.systems.translation.upscaler:Upscaler",

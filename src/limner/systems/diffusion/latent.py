@@ -4,6 +4,8 @@ Three networks. An autoencoder takes a picture (B, 3, H, W) to a latent (B, 4, H
 takes words to 77 states. A U-Net, which attends to those states, tells the noise in a noisy latent; asked again and
 again, it turns noise into the latent of a picture of the words. `Config()` is Stable Diffusion v1, to the parameter.
 
+`autoencoder.py` trains the first; `play` here trains the U-Net and, if told so, the text tower with it.
+
 The networks are the classes of diffusers and transformers, so that a folder written by `save_folder` is a diffusers
 pipeline; `limner.published.stable_diffusion` reads such folders and the authors' single files.
 """
@@ -21,10 +23,11 @@ import torch
 from torch import Tensor
 
 from limner import diffusion
-from limner.data.kinds import Captioned
+from limner.data.kinds import Captioned, Latents
 from limner.errors import BadInput, CannotDo, MissingExtra
 from limner.rng import Rng, torch_rng
 from limner.system import Drawing, Game, Player, System, adamw, config_from, to_uint8, warmup
+from limner.systems.diffusion.tokens import word_tokenizer
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -79,6 +82,8 @@ class LatentDiffusion(System):
         prediction: diffusion.Prediction = "epsilon"
         zero_terminal_snr: bool = False  # True: the last timestep is pure noise, which wants velocity prediction
 
+        joint_text: bool = False  # True: the text tower learns with the U-Net (section 3.3); Stable Diffusion's stays
+        words: tuple[str, ...] = ()  # of a small tokenizer of its own; none: CLIP's, which comes with a folder
         unconditional: float = 0.1  # share of samples that train without their words, for guidance
         learning_rate: float = 1e-4
         warmup: int = 10_000  # steps; constant after
@@ -95,11 +100,18 @@ class LatentDiffusion(System):
         config = config or self.Config()
         super().__init__(config)
         self.autoencoder = build_autoencoder(config.autoencoder, config.size).requires_grad_(False)
-        self.text = build_text_tower(config.text).requires_grad_(False)
+        self.text = build_text_tower(config.text).requires_grad_(config.joint_text)
         self.unet = build_unet(config.unet, config.autoencoder, config.text, config.size)
         self.tokenizer: CLIPTokenizer | None = None  # comes with a folder; not part of the weights
-        optimiser = adamw(config.learning_rate)
-        self.players = {"unet": Player((self.unet,), optimiser, warmup(config.warmup), config.ema)}
+        if config.words:
+            self.tokenizer = word_tokenizer(config.words, config.text.tokens)
+            if len(self.tokenizer) != config.text.vocabulary:
+                raise BadInput(
+                    f"These {len(config.words)} words make {len(self.tokenizer)} tokens, but the text tower is built "
+                    f"for {config.text.vocabulary}: set text.vocabulary to their number."
+                )
+        players = (self.unet, self.text) if config.joint_text else (self.unet,)
+        self.players = {"unet": Player(players, adamw(config.learning_rate), warmup(config.warmup), config.ema)}
 
     @cached_property
     def schedule(self) -> diffusion.Schedule:
@@ -152,12 +164,17 @@ class LatentDiffusion(System):
 
     # Training (equation 3)
 
-    def play(self, batch: Captioned, rng: Rng) -> Game:
-        pictures = batch.pictures
-        shape = self.latent_shape((pictures.shape[3], pictures.shape[2]))
+    def play(self, batch: Captioned | Latents, rng: Rng) -> Game:
         with torch.no_grad():
-            clean = self.encode(pictures, rng.normal("posterior", *shape).to(pictures))
-            dropped = rng.uniform("caption drop") < self.config.unconditional
+            if isinstance(batch, Latents):
+                shape = tuple(batch.mean.shape[1:])
+                clean = batch.mean + batch.std * rng.normal("posterior", *shape).to(batch.mean)
+                clean = self.config.autoencoder.scale * clean
+            else:
+                shape = self.latent_shape((batch.pictures.shape[3], batch.pictures.shape[2]))
+                clean = self.encode(batch.pictures, rng.normal("posterior", *shape).to(batch.pictures))
+        dropped = rng.uniform("caption drop") < self.config.unconditional
+        with torch.set_grad_enabled(self.config.joint_text):
             text = self.encode_words(["" if d else c for c, d in zip(batch.captions, dropped, strict=True)])
         noise = rng.normal("noise", *shape).to(clean)
         t = rng.integers("timestep", 0, self.config.timesteps).to(clean.device)
@@ -165,11 +182,14 @@ class LatentDiffusion(System):
         target = self.schedule.target(clean, noise, t, self.config.prediction)
         yield "unet", {"denoising": (guess - target).square().mean()}
 
-    def preview(self, batch: Captioned, rng: Rng) -> Tensor:
+    def preview(self, batch: Captioned | Latents, rng: Rng) -> Tensor:
         """The first four captions, drawn in 20 steps."""
         captions = batch.captions[:4]
-        size = (batch.pictures.shape[3], batch.pictures.shape[2])
-        noise = rng.normal("preview", *self.latent_shape(size))[:4].to(self.device)
+        if isinstance(batch, Latents):
+            shape = tuple(batch.mean.shape[1:])
+        else:
+            shape = self.latent_shape((batch.pictures.shape[3], batch.pictures.shape[2]))
+        noise = rng.normal("preview", *shape)[:4].to(self.device)
         guided = self.guided(self.encode_words(captions), self.encode_words([""]), 5.0)
         denoise = diffusion.denoiser(guided, self.schedule, self.config.prediction)
         return self.decode(self.sample(denoise, noise, 20, "ddim")).clamp(-1, 1)

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.errors import BadInput, CannotDo
+from limner.nn.patch_discriminator import PatchDiscriminator
 from limner.rng import Rng
 from limner.system import Game, Player, System, adam, frozen
 
@@ -358,20 +359,3 @@ class Decoder(nn.Module):
             x = level(x)
         out: Tensor = self.unfold(self.head(F.silu(self.norm(x))))
         return out
-
-
-class PatchDiscriminator(nn.Sequential):
-    """Real or painted, judged on overlapping patches of 70 x 70 (Isola et al., CVPR 2017): (B, 3, H, W) -> scores."""
-
-    def __init__(self, width: int) -> None:
-        layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2)]
-        widths = [width, 2 * width, 4 * width, 8 * width]
-        for i, (before, after) in enumerate(pairwise(widths)):
-            stride = 2 if i < 2 else 1
-            layers += [nn.Conv2d(before, after, 4, stride, 1, bias=False), nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
-        super().__init__(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, 0, 0.02)
-            elif isinstance(module, nn.BatchNorm2d):
-                nn.init.normal_(module.weight, 1, 0.02)
