@@ -8,6 +8,9 @@ A system's module here has a table `NETWORKS`, from the record's `network` to a 
 """
 
 SYSTEMS = {
+    "bicyclegan": "limner.parity.bicyclegan",
     "dalle-mini": "limner.parity.dalle_mini",
     "latent-diffusion": "limner.parity.latent_diffusion",
+    "munit": "limner.parity.munit",
+    "pix2pix": "limner.parity.pix2pix",
 }
