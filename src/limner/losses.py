@@ -7,6 +7,9 @@ the paper sums or averages.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -29,3 +32,13 @@ def hinge(scores: Tensor, real: bool) -> Tensor:
 def critic(scores: Tensor, real: bool) -> Tensor:
     """The linear score of a Wasserstein critic, and of a generator against a hinge discriminator (`real=True`)."""
     return -scores.mean() if real else scores.mean()
+
+
+def feature_matching(fake: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor:
+    """How differently a multi-scale discriminator sees fakes and reals inside (pix2pixHD, eq. 4): the mean absolute
+    difference of each layer, summed over the layers, averaged over the scales. `fake` and `real` are the layers'
+    outputs, scale by scale, without the scores; the real ones are what is aimed at and take no gradient."""
+    terms = [
+        F.l1_loss(a, b.detach()) for one, other in zip(fake, real, strict=True) for a, b in zip(one, other, strict=True)
+    ]
+    return torch.stack(terms).sum() / len(fake)

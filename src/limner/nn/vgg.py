@@ -65,3 +65,34 @@ def imagenet(pictures: Tensor) -> Tensor:
     """Pictures (B, 3, H, W) in [-1, 1] -> normalised by ImageNet's mean and standard deviation."""
     mean, std = (torch.tensor(values).to(pictures).view(1, 3, 1, 1) for values in (MEAN, STD))
     return ((pictures + 1) / 2 - mean) / std
+
+
+LADDER = {"relu1_1": 1 / 32, "relu2_1": 1 / 16, "relu3_1": 1 / 8, "relu4_1": 1 / 4, "relu5_1": 1.0}
+
+
+def waiting(depth: Literal[16, 19] = 19, last: str = "relu5_1") -> VGG:
+    """A VGG for a training loss: never trained, and all zeros until `limner.published.vgg.give` fills it."""
+    vgg = VGG(depth, last).requires_grad_(False)
+    for parameter in vgg.parameters():
+        parameter.zero_()
+    return vgg
+
+
+def require_weights(vgg: VGG, name: str) -> None:
+    """`BadInput`, which says the system's `name`, while a VGG is still `waiting` for its weights."""
+    if not bool(next(vgg.parameters()).any()):
+        raise BadInput(
+            f"{name}: the perceptual loss needs VGG's published weights, which limner doesn't ship. Give it the file "
+            "(limner.published.vgg.give(system.vgg, FILE)), or set perceptual=0."
+        )
+
+
+def perceptual(vgg: VGG, pictures: Tensor, truth: Tensor) -> Tensor:
+    """How far pictures are from the truth, both (B, 3, H, W) in [-1, 1], in VGG-19's features: the mean absolute
+    difference of five layers, the finest weighing 1/32, each next one twice as much (pix2pixHD, section 3.3 and its
+    program, whose numbers SPADE, SEAN and vid2vid keep). As published, without ImageNet's normalisation."""
+    with torch.no_grad():
+        wanted = vgg(truth, tuple(LADDER))
+    given = vgg(pictures, tuple(LADDER))
+    terms = [weight * (a - b).abs().mean() for weight, a, b in zip(LADDER.values(), given, wanted, strict=True)]
+    return torch.stack(terms).sum()
