@@ -18,7 +18,6 @@ from typing import Any, ClassVar, Literal, Protocol, Union, get_args, get_origin
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from limner.errors import BadInput, CannotDo
 from limner.rng import Rng
@@ -182,16 +181,6 @@ def to_uint8(pictures: Tensor) -> np.ndarray:
 def from_uint8(pictures: np.ndarray) -> Tensor:
     """uint8 pictures `(..., H, W, 3)` as float `(..., 3, H, W)` in [-1, 1]."""
     return torch.from_numpy(np.array(pictures, order="C")).movedim(-1, -3).float() / 127.5 - 1
-
-
-def accepted(pictures: np.ndarray, name: str, multiple: int = 1) -> Tensor:
-    """What `translate` is given, uint8 (N, H, W, 3), as (N, 3, H', W') in [-1, 1], H' and W' the next multiples: the
-    last row and column repeat, and whoever asked cuts the result back to H and W. Anything else is `BadInput`, which
-    says the system's `name`."""
-    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[-1] != 3 or 0 in pictures.shape:
-        raise BadInput(f"{name} takes uint8 pictures (N, H, W, 3), not {pictures.dtype} {pictures.shape}.")
-    height, width = pictures.shape[1:3]
-    return functional.pad(from_uint8(pictures), (0, -width % multiple, 0, -height % multiple), mode="replicate")
 
 
 # ---------------------------------------------------------------------------------------------------- abilities
