@@ -17,7 +17,7 @@ import torch
 
 import limner.systems
 from limner import hub
-from limner.data.kinds import Captioned, Paired, Pictures, Planned, Read
+from limner.data.kinds import Captioned, Paired, Pictures, Planned, Read, Unpaired
 from limner.errors import BadInput, CannotDo
 from limner.rng import torch_rng
 from limner.runs import Run
@@ -32,6 +32,7 @@ from limner.systems.text.layout_painter import LayoutPainter
 from limner.systems.text.patch_codes import PatchCodes
 from limner.systems.text.storybook import Storybook
 from limner.systems.text.vqgan import VQGAN
+from limner.systems.translation.cyclegan import CycleGAN
 from limner.systems.translation.pix2pix import Pix2Pix
 from limner.systems.translation.upscaler import Upscaler
 from limner.train import Options, Trainer
@@ -105,6 +106,10 @@ def planned(numbers: Sequence[int]) -> Planned:
 
 
 CASES = {
+    "cyclegan": Case(
+        CycleGAN.Config(size=(24, 24), width=4, blocks=1, discriminator_width=4, history=3),
+        lambda numbers: Unpaired(pictures(numbers, 24, "a"), pictures(numbers, 24, "b")),
+    ),
     "dalle-mini": Case(DALLE_MINI, tokens),
     "dual-encoder": Case(JUDGE, tokens),
     "kl-autoencoder": Case(

@@ -9,6 +9,7 @@ A system's module here has a table `NETWORKS`, from the record's `network` to a 
 
 SYSTEMS = {
     "bicyclegan": "limner.parity.bicyclegan",
+    "cyclegan": "limner.parity.cyclegan",
     "dalle-mini": "limner.parity.dalle_mini",
     "latent-diffusion": "limner.parity.latent_diffusion",
     "munit": "limner.parity.munit",

@@ -6,15 +6,15 @@ Repository: junyanz/pytorch-CycleGAN-and-pix2pix (BSD). The U-Net is nested ther
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from limner.errors import BadCheckpoint
-from limner.published.keys import fill, renamed
-from limner.published.read import tensors
-from limner.systems.translation.pix2pix import Pix2Pix
+from limner.published.keys import count, opened, renamed, under
+from limner.system import System
+from limner.systems.translation.pix2pix import LAYERS
 
+FILES = ("G", "D")
 ENTRIES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
@@ -38,33 +38,35 @@ def unet_names(depth: int) -> dict[str, str]:
 
 
 def unet_depth(published: Iterable[str]) -> int:
-    return 2 + max((name.count(".3.model") for name in published), default=0)
+    """Of a U-Net with these published names: as many levels as there are blocks inside one another, and two."""
+    return 2 + max(name.count(".3.model") for name in published)
 
 
 PATCH_NAMES = entries({f"model.{number}": f"{number}" for number in range(30)})
 PIXEL_NAMES = entries({f"net.{number}": f"{number}" for number in range(6)})
 
 
-def from_file(path: Path) -> Pix2Pix:
-    """A published generator (`latest_net_G.pth`), as a system whose discriminator is still untrained.
-
-    Sizes and norm follow from the tensors. What is no U-Net of pix2pix is `BadCheckpoint`.
-    """
-    published = tensors(path)
-    names = unet_names(unet_depth(published))
-    ours = renamed(published, names, str(path))
-    system = Pix2Pix(config_of(ours, str(path)))
-    fill(system.generator, ours, str(path))
-    return system.eval()
-
-
-def config_of(ours: Mapping[str, Tensor], where: str) -> Pix2Pix.Config:
-    """The config of a U-Net whose entries, under our names, are these."""
-    depth = sum(name.startswith("downs.") and name.endswith((".0.weight", ".1.weight")) for name in ours)
-    try:
-        width, source = ours["downs.0.0.weight"].shape[:2]
-        target = ours[f"ups.{depth - 1}.1.weight"].shape[1]
-    except (KeyError, IndexError, ValueError):
-        raise BadCheckpoint(f"{where}: this is no generator of pix2pix.") from None
-    norm = "batch" if "downs.1.2.weight" in ours else "instance"
-    return Pix2Pix.Config(source_channels=source, target_channels=target, width=width, depth=depth, norm=norm)
+def convert(published: Mapping[str, Tensor], where: str, changes: Mapping[str, Any]) -> System:
+    """A generator and, where it was kept, its discriminator. How much dropout there was leaves no trace."""
+    generator, judge = under("G.", published), under("D.", published)
+    depth = unet_depth(generator)
+    ours = renamed(generator, unet_names(depth), where)
+    found: dict[str, Any] = {
+        "width": len(ours["downs.0.0.weight"]),
+        "source_channels": ours["downs.0.0.weight"].shape[1],
+        "target_channels": ours[f"ups.{depth - 1}.1.weight"].shape[1],
+        "depth": depth,
+        "norm": "batch" if "ups.0.2.weight" in ours else "instance",
+    }
+    together = {f"generator.{name}": value for name, value in ours.items()}
+    if judge:
+        judge = renamed(judge, PATCH_NAMES | PIXEL_NAMES, where)
+        layers = count((name for name, value in judge.items() if value.ndim == 4), r"(\d+)") - 2
+        small = judge["0.weight"].shape[-1] == 1
+        found |= {
+            "field": 1 if small else next(field for field, number in LAYERS.items() if number == layers),
+            "discriminator_width": len(judge["0.weight"]),
+            "conditional": judge["0.weight"].shape[1] > found["target_channels"],
+        }
+        together |= {f"discriminator.{name}": value for name, value in judge.items()}
+    return opened("pix2pix", found | dict(changes), together, where)

@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from limner.system import System
 
 TABLE = {
+    "cyclegan": "limner.systems.translation.cyclegan:CycleGAN",
     "dalle-mini": "limner.systems.text.dalle_mini:DalleMini",
     "dual-encoder": "limner.systems.text.dual_encoder:DualEncoder",
     "kl-autoencoder": "limner.systems.diffusion.autoencoder:KLAutoencoder",
     "latent-diffusion": "limner.systems.diffusion.latent:LatentDiffusion",
     "layout-painter": "limner.systems.text.layout_painter:LayoutPainter",
+    "munit": "limner.systems.translation.munit:MUNIT",
     "patch-codes": "limner.systems.text.patch_codes:PatchCodes",
     "pix2pix": "limner.systems.translation.pix2pix:Pix2Pix",
     "sticker-reader": "limner.systems.reader:StickerReader",

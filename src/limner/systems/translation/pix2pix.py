@@ -224,6 +224,17 @@ class PatchDiscriminator(nn.Sequential):
             stages.append(nn.Conv2d(before, after, 4, stride, 1, bias=norm == "instance"))
             stages += [normalisation(norm, after), nn.LeakyReLU(0.2)]
         super().__init__(*stages, nn.Conv2d(widths[-1], 1, 4, 1, 1))
+        self.least = 3 * 2**layers  # pixels a side that leave one score
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        height, width = pictures.shape[-2:]
+        if min(height, width) < self.least:
+            raise BadInput(
+                f"This PatchGAN judges pictures of at least {self.least} pixels a side, not {width}x{height}. "
+                "Train on larger pictures, or let it see a smaller field (fewer layers)."
+            )
+        scores: Tensor = super().forward(pictures)
+        return scores
 
 
 class PixelDiscriminator(nn.Sequential):
