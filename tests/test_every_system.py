@@ -33,6 +33,8 @@ from limner.systems.text.patch_codes import PatchCodes
 from limner.systems.text.storybook import Storybook
 from limner.systems.text.vqgan import VQGAN
 from limner.systems.translation.cyclegan import CycleGAN
+from limner.systems.translation.gcgan import GcGAN
+from limner.systems.translation.munit import MUNIT
 from limner.systems.translation.pix2pix import Pix2Pix
 from limner.systems.translation.upscaler import Upscaler
 from limner.train import Options, Trainer
@@ -98,6 +100,10 @@ def tokens(numbers: Sequence[int]) -> Tokens:
     return Tokens(text, whole(numbers, "image", 0, 12, 4))
 
 
+def unpaired(numbers: Sequence[int]) -> Unpaired:
+    return Unpaired(pictures(numbers, 16), pictures(numbers, 16, "of the other domain"))
+
+
 def planned(numbers: Sequence[int]) -> Planned:
     """Plans of two things: place, time, then noun, left and bottom of each; the tokens count up in this order."""
     ends = [(1, 3), (3, 5), *2 * ((5, 7), (7, 10), (10, 13))]
@@ -112,6 +118,10 @@ CASES = {
     ),
     "dalle-mini": Case(DALLE_MINI, tokens),
     "dual-encoder": Case(JUDGE, tokens),
+    "gcgan": Case(
+        GcGAN.Config(size=(24, 24), shared=False, width=4, blocks=1, discriminator_width=4, history=3),
+        lambda numbers: Unpaired(pictures(numbers, 24, "a"), pictures(numbers, 24, "b")),
+    ),
     "kl-autoencoder": Case(
         KLAutoencoder.Config(
             autoencoder=Autoencoder(widths=(32, 32), blocks=1), crop=24, discriminator_start=0, discriminator_width=8
@@ -130,6 +140,10 @@ CASES = {
         with_letters,
     ),
     "layout-painter": Case(PAINTER, planned),
+    "munit": Case(
+        MUNIT.Config(width=4, downs=1, blocks=1, style_width=2, discriminator_depth=2, scales=2, cycle=1.0),
+        unpaired,
+    ),
     "patch-codes": Case(PatchCodes.Config(codebook=8, patch=4)),
     "pix2pix": Case(
         Pix2Pix.Config(width=4, depth=3, field=34, discriminator_width=4),

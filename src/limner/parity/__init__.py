@@ -11,6 +11,7 @@ SYSTEMS = {
     "bicyclegan": "limner.parity.bicyclegan",
     "cyclegan": "limner.parity.cyclegan",
     "dalle-mini": "limner.parity.dalle_mini",
+    "gcgan": "limner.parity.gcgan",
     "latent-diffusion": "limner.parity.latent_diffusion",
     "munit": "limner.parity.munit",
     "pix2pix": "limner.parity.pix2pix",

@@ -14,6 +14,7 @@ TABLE = {
     "cyclegan": "limner.systems.translation.cyclegan:CycleGAN",
     "dalle-mini": "limner.systems.text.dalle_mini:DalleMini",
     "dual-encoder": "limner.systems.text.dual_encoder:DualEncoder",
+    "gcgan": "limner.systems.translation.gcgan:GcGAN",
     "kl-autoencoder": "limner.systems.diffusion.autoencoder:KLAutoencoder",
     "latent-diffusion": "limner.systems.diffusion.latent:LatentDiffusion",
     "layout-painter": "limner.systems.text.layout_painter:LayoutPainter",
