@@ -42,3 +42,9 @@ def feature_matching(fake: Sequence[Sequence[Tensor]], real: Sequence[Sequence[T
         F.l1_loss(a, b.detach()) for one, other in zip(fake, real, strict=True) for a, b in zip(one, other, strict=True)
     ]
     return torch.stack(terms).sum() / len(fake)
+
+
+def mode_seeking(pictures: Tensor, others: Tensor, codes: Tensor, other_codes: Tensor) -> Tensor:
+    """How alike the pictures of different latent codes are (MSGAN, eq. 4, as its reciprocal, to be minimised): the
+    codes' mean absolute difference through the pictures', one ratio for the whole batch."""
+    return 1 / (F.l1_loss(pictures, others) / F.l1_loss(codes, other_codes) + 1e-5)
