@@ -9,8 +9,9 @@ film: .venv/film.done  ## narrated films of two public-domain texts, in films/
 	$(BIN)/limner film examples/fox-and-grapes.txt -o films/fox-and-grapes.mp4 --yes
 	$(BIN)/limner film examples/owl-and-pussycat.txt -o films/owl-and-pussycat.mp4 --yes
 
-test: .venv/dev.done  ## the tests
+test: .venv/dev.done  ## the tests, and every parity record
 	$(BIN)/python -m pytest
+	$(BIN)/python -m limner.parity --jobs 2 --cache .venv/parity tests/parity/*.json
 
 slow: .venv/dev.done  ## the tests that take minutes, too
 	$(BIN)/python -m pytest --slow

@@ -10,6 +10,7 @@ import torch
 import compvis_layout
 from limner.errors import BadInput
 from limner.parity import SYSTEMS
+from limner.parity import __main__ as command
 from limner.parity.check import check, network_for, verdict
 from limner.parity.compare import compare
 from limner.parity.fill import summary
@@ -169,10 +170,31 @@ def test_the_command(tmp_path):
     paths = [RECORDS / "latent-diffusion-schedule.json", tmp_path / "wrong.json", tmp_path / "unknown.json"]
     paths[1].write_text(json.dumps(wrong))
     paths[2].write_text(json.dumps(unknown))
-    command = [sys.executable, "-m", "limner.parity", *map(str, paths), str(tmp_path / "none.json"), "--jobs", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    call = [sys.executable, "-m", "limner.parity", *map(str, paths), str(tmp_path / "none.json"), "--jobs", "2"]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "BAD sigma_max: largest difference 3.85e-01" in done.stdout
     assert f"there is {', '.join(SYSTEMS)}" in done.stdout
     assert "1 of 4 records pass" in done.stdout
+
+
+def test_what_has_passed_is_remembered_until_something_changes(tmp_path, monkeypatch, capsys):
+    record = tmp_path / "schedule.json"
+    record.write_text(json.dumps(content("schedule")))
+    options = ["parity", str(record), "--cache", str(tmp_path / "kept"), "--page", str(tmp_path / "page.md")]
+    checked = []
+    monkeypatch.setattr(command, "verdict", lambda path: checked.append(path) or verdict(path))
+    monkeypatch.setattr(sys, "argv", options)
+    assert command.main() == command.main() == 0
+    assert checked == [record] and capsys.readouterr().out.count("1 of 1 records pass") == 2
+    assert "| latent-diffusion | schedule | 14 | " in (tmp_path / "page.md").read_text()
+
+    wrong = content("schedule")
+    wrong["outputs"]["sigma_max"] = 15.0
+    record.write_text(json.dumps(wrong))
+    assert command.main() == command.main() == 1
+    assert checked == [record] * 3, "a failure is not remembered"
+    monkeypatch.setattr(command, "_code", lambda: b"another program")
+    record.write_text(json.dumps(content("schedule")))
+    assert command.main() == 0 and len(checked) == 4

@@ -14,10 +14,11 @@ from limner.parity.record import Network, Record
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one record: its printed lines, and whether all of it was met."""
+    """What became of one record: its printed lines, whether all of it was met, and its row of the results page."""
 
     passed: bool
     lines: tuple[str, ...]
+    row: tuple[str, ...] = ()  # system, network, values compared, largest relative difference, tolerance
 
 
 def network_for(record: Record) -> Network:
@@ -48,15 +49,17 @@ def verdict(path: Path) -> Verdict:
         return Verdict(False, (f"FAIL  {error}",))
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         return Verdict(False, (f"FAIL  {path}: it can't be checked as it is: {type(error).__name__}: {error}",))
-    passed, lines = True, []
+    passed, lines, worst, compared = True, [], 0.0, 0
     for record, network, found in results:
         title = f"{record.system} {record.network}{' (post_fill)' if record.post_filled else ''}"
         good = all(each.within(network.tolerance) for each in found)
         passed &= good
+        worst, compared = max(worst, *(each.relative for each in found)), compared + len(found)
         reason = f", because {network.because}" if network.because else ""
         lines.append(f"{'PASS' if good else 'FAIL'}  {title}  [{path.name}, tolerance {network.tolerance:g}{reason}]")
         lines += [f"      {_line(each, network.tolerance)}" for each in found]
-    return Verdict(passed, tuple(lines))
+    tolerance = f"{network.tolerance:g}" + (f" ({network.because})" if network.because else "")
+    return Verdict(passed, tuple(lines), (record.system, record.network, str(compared), f"{worst:.1e}", tolerance))
 
 
 def _line(found: Difference, tolerance: float) -> str:
