@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from limner.system import System
 
 TABLE = {
+    "bicyclegan": "limner.systems.translation.bicyclegan:BicycleGAN",
     "cyclegan": "limner.systems.translation.cyclegan:CycleGAN",
     "dalle-mini": "limner.systems.text.dalle_mini:DalleMini",
     "dual-encoder": "limner.systems.text.dual_encoder:DualEncoder",
