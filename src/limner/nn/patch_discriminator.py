@@ -1,24 +1,41 @@
-"""The discriminator of the autoencoders (VQGAN, latent diffusion): pix2pix's PatchGAN, on pictures alone."""
+"""The PatchGAN (Isola et al., CVPR 2017), which judges patch by patch: of pix2pix, CycleGAN, VQGAN and others."""
 
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
+
+from limner.errors import BadInput
+
+Norm = Literal["batch", "instance"]
+"""Batch norm with scales and shifts, or instance norm without; a layer before a batch norm has no bias."""
 
 
 class PatchDiscriminator(nn.Sequential):
-    """Real or painted, judged on overlapping patches of 70 x 70 (Isola et al., CVPR 2017): (B, 3, H, W) -> scores."""
+    """The PatchGAN: (B, channels, H, W) -> raw scores (B, 1, h, w), each of one patch (section 3.2.2)."""
 
-    def __init__(self, width: int) -> None:
-        layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2)]
-        widths = [width, 2 * width, 4 * width, 8 * width]
-        for i, (before, after) in enumerate(pairwise(widths)):
-            stride = 2 if i < 2 else 1
-            layers += [nn.Conv2d(before, after, 4, stride, 1, bias=False), nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
-        super().__init__(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, 0, 0.02)
-            elif isinstance(module, nn.BatchNorm2d):
-                nn.init.normal_(module.weight, 1, 0.02)
+    def __init__(self, channels: int = 3, width: int = 64, layers: int = 3, norm: Norm = "batch") -> None:
+        widths = [width * min(2**layer, 8) for layer in range(layers + 1)]
+        stages: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        for layer, (before, after) in enumerate(pairwise(widths), 1):
+            stride = 2 if layer < layers else 1
+            stages.append(nn.Conv2d(before, after, 4, stride, 1, bias=norm == "instance"))
+            stages += [normalisation(norm, after), nn.LeakyReLU(0.2)]
+        super().__init__(*stages, nn.Conv2d(widths[-1], 1, 4, 1, 1))
+        self.least = 3 * 2**layers  # pixels a side that leave one score
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        height, width = pictures.shape[-2:]
+        if min(height, width) < self.least:
+            raise BadInput(
+                f"This PatchGAN judges pictures of at least {self.least} pixels a side, not {width}x{height}. "
+                "Train on larger pictures, or let it see a smaller field (fewer layers)."
+            )
+        scores: Tensor = super().forward(pictures)
+        return scores
+
+
+def normalisation(norm: Norm, width: int) -> nn.Module:
+    return nn.BatchNorm2d(width) if norm == "batch" else nn.InstanceNorm2d(width)

@@ -9,6 +9,7 @@ import torch
 
 from limner.data.kinds import Unpaired
 from limner.errors import BadInput
+from limner.nn.patch_discriminator import PatchDiscriminator
 from limner.parity.compare import count
 from limner.parity.game import moves
 from limner.parity.record import Network, Record
@@ -17,7 +18,6 @@ from limner.published.keys import fill, renamed, under
 from limner.published.pix2pix import PATCH_NAMES
 from limner.rng import Rng
 from limner.systems.translation.cyclegan import CycleGAN, ResNetGenerator
-from limner.systems.translation.pix2pix import PatchDiscriminator
 
 Outputs = Mapping[str, Any]
 

@@ -10,12 +10,13 @@ from torch import nn
 
 from limner.data.kinds import Paired
 from limner.errors import BadInput
+from limner.nn.patch_discriminator import PatchDiscriminator
 from limner.parity.compare import count
 from limner.parity.game import moves
 from limner.parity.record import Network, Record
 from limner.published.keys import fill, renamed, under
 from limner.published.pix2pix import PATCH_NAMES, PIXEL_NAMES, unet_depth, unet_names
-from limner.systems.translation.pix2pix import LAYERS, PatchDiscriminator, Pix2Pix, PixelDiscriminator, UNet
+from limner.systems.translation.pix2pix import LAYERS, Pix2Pix, PixelDiscriminator, UNet
 
 Outputs = Mapping[str, Any]
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from limner.data.kinds import Pictures
 from limner.errors import BadInput
 from limner.losses import critic, hinge
+from limner.nn import init
 from limner.nn.patch_discriminator import PatchDiscriminator
 from limner.rng import Rng
 from limner.system import Game, Player, System, adam, config_from, frozen
@@ -58,7 +59,8 @@ class KLAutoencoder(System):
         super().__init__(config)
         self.network = build_autoencoder(config.autoencoder)
         self.log_variance = nn.Parameter(torch.zeros(()))  # of the likelihood of a pixel, learned
-        self.discriminator = PatchDiscriminator(config.discriminator_width)
+        self.discriminator = PatchDiscriminator(3, config.discriminator_width)
+        init.normal(self.discriminator)
         optimiser = adam(config.learning_rate, betas=(0.5, 0.9))
         self.players = {
             "autoencoder": Player((self.network, self.log_variance), optimiser),

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.errors import BadInput, CannotDo
+from limner.nn import init
 from limner.nn.patch_discriminator import PatchDiscriminator
 from limner.rng import Rng
 from limner.system import Game, Player, System, adam, frozen
@@ -83,7 +84,8 @@ class VQGAN(System):
             return
         self.encoder = Encoder(config)
         self.to_code = nn.Conv2d(config.channels, config.code_width, 1)
-        self.discriminator = PatchDiscriminator(config.discriminator_width)
+        self.discriminator = PatchDiscriminator(3, config.discriminator_width)
+        init.normal(self.discriminator)
 
         autoencoder = (self.encoder, self.to_code, self.codes, self.from_code, self.decoder)
         optimiser = adam(config.learning_rate, betas=(0.5, 0.9))

@@ -22,6 +22,7 @@ from limner.data.kinds import Paired
 from limner.errors import BadInput
 from limner.losses import least_squares
 from limner.nn import init
+from limner.nn.patch_discriminator import PatchDiscriminator
 from limner.rng import Rng, torch_rng
 from limner.system import Game, Player, System, adam, frozen, held_then_falling, to_uint8
 from limner.systems.translation.pictures import mirrored, taken
@@ -29,6 +30,8 @@ from limner.systems.translation.pictures import mirrored, taken
 
 class BicycleGAN(System):
     """Source (B, 3, H, W) and style code (B, style) -> (B, 3, H, W), all pictures in [-1, 1]."""
+
+    config: Config
 
     @dataclass(frozen=True)
     class Config:
@@ -133,7 +136,7 @@ class BicycleGAN(System):
                 with frozen(self.discriminator_vae):
                     scores = self.discriminator_vae(judged(repainted, source))
                 losses["adversarial_vae"] = config.adversarial_vae * said(scores, True)  # eq. 2
-            losses["l1"] = config.l1 * F.l1_loss(repainted, target)  # eq. 3
+            losses["reconstruction"] = config.l1 * F.l1_loss(repainted, target)  # eq. 3
             losses["kl"] = config.kl * divergence(mean, log_variance)
         if config.draws:
             drawn = rng.normal("style", config.style)[:half].to(source)
@@ -335,7 +338,9 @@ class Discriminator(nn.Module):
 
     def __init__(self, channels: int, width: int, layers: int, scales: int) -> None:
         super().__init__()
-        self.scales = nn.ModuleList(patches(channels, round(width / 2**scale), layers) for scale in range(scales))
+        self.scales = nn.ModuleList(
+            PatchDiscriminator(channels, round(width / 2**scale), layers, "instance") for scale in range(scales)
+        )
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
         scores = []
@@ -344,15 +349,3 @@ class Discriminator(nn.Module):
                 pictures = F.avg_pool2d(pictures, 3, 2, 1, count_include_pad=False)
             scores.append(patch(pictures))
         return scores
-
-
-def patches(channels: int, width: int, layers: int) -> nn.Sequential:
-    """PatchGAN (see pix2pix) with instance norm: `layers` halvings, then two convolutions at that size."""
-    network = nn.Sequential(nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2))
-    before = width
-    for layer in range(1, layers + 1):
-        after = width * min(2**layer, 8)
-        stride = 2 if layer < layers else 1
-        network.extend([nn.Conv2d(before, after, 4, stride, 1), nn.InstanceNorm2d(after), nn.LeakyReLU(0.2)])
-        before = after
-    return network.append(nn.Conv2d(before, 1, 4, 1, 1))

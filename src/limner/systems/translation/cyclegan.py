@@ -18,10 +18,10 @@ from limner.data.kinds import Unpaired
 from limner.errors import BadInput
 from limner.losses import least_squares
 from limner.nn import init
+from limner.nn.patch_discriminator import Norm, PatchDiscriminator, normalisation
 from limner.rng import Rng
 from limner.system import Game, Player, System, adam, frozen, held_then_falling, to_uint8
 from limner.systems.translation.pictures import mirrored, taken
-from limner.systems.translation.pix2pix import Norm, PatchDiscriminator, normalisation
 
 
 class CycleGAN(System):

@@ -18,10 +18,10 @@ from limner.data.kinds import Unpaired
 from limner.errors import BadInput
 from limner.losses import least_squares
 from limner.nn import init
+from limner.nn.patch_discriminator import PatchDiscriminator
 from limner.rng import Rng
 from limner.system import Game, Player, System, adam, frozen, held_then_falling
 from limner.systems.translation.cyclegan import History, ResNetGenerator, check_size, repainted
-from limner.systems.translation.pix2pix import PatchDiscriminator
 
 
 class GcGAN(System):

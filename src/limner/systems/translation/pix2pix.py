@@ -23,12 +23,10 @@ from limner.data.kinds import Paired
 from limner.errors import BadInput
 from limner.losses import cross_entropy
 from limner.nn import init
+from limner.nn.patch_discriminator import Norm, PatchDiscriminator, normalisation
 from limner.rng import Rng, derive
 from limner.system import Game, Player, System, adam, frozen, held_then_falling, to_uint8
 from limner.systems.translation.pictures import mirrored, taken
-
-Norm = Literal["batch", "instance"]
-"""Batch norm with scales and shifts, or instance norm without; a layer before a batch norm has no bias."""
 
 LAYERS = {16: 1, 34: 2, 70: 3, 142: 4, 286: 5}
 """Layers of the PatchGAN by the pixels a side of the patch that one of its scores sees (appendix 6.1.2)."""
@@ -213,30 +211,6 @@ class UNet(nn.Module):
         return x
 
 
-class PatchDiscriminator(nn.Sequential):
-    """The PatchGAN: (B, channels, H, W) -> raw scores (B, 1, h, w), each of one patch (section 3.2.2)."""
-
-    def __init__(self, channels: int = 3, width: int = 64, layers: int = 3, norm: Norm = "batch") -> None:
-        widths = [width * min(2**layer, 8) for layer in range(layers + 1)]
-        stages: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
-        for layer, (before, after) in enumerate(pairwise(widths), 1):
-            stride = 2 if layer < layers else 1
-            stages.append(nn.Conv2d(before, after, 4, stride, 1, bias=norm == "instance"))
-            stages += [normalisation(norm, after), nn.LeakyReLU(0.2)]
-        super().__init__(*stages, nn.Conv2d(widths[-1], 1, 4, 1, 1))
-        self.least = 3 * 2**layers  # pixels a side that leave one score
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        height, width = pictures.shape[-2:]
-        if min(height, width) < self.least:
-            raise BadInput(
-                f"This PatchGAN judges pictures of at least {self.least} pixels a side, not {width}x{height}. "
-                "Train on larger pictures, or let it see a smaller field (fewer layers)."
-            )
-        scores: Tensor = super().forward(pictures)
-        return scores
-
-
 class PixelDiscriminator(nn.Sequential):
     """Judges every pixel by itself: table 3's 1 x 1. (B, channels, H, W) -> raw scores (B, 1, H, W)."""
 
@@ -250,10 +224,6 @@ class PixelDiscriminator(nn.Sequential):
             nn.LeakyReLU(0.2),
             nn.Conv2d(2 * width, 1, 1, bias=bias),
         )
-
-
-def normalisation(norm: Norm, width: int) -> nn.Module:
-    return nn.BatchNorm2d(width) if norm == "batch" else nn.InstanceNorm2d(width)
 
 
 @contextmanager
