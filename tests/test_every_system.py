@@ -32,6 +32,8 @@ from limner.systems.text.layout_painter import LayoutPainter
 from limner.systems.text.patch_codes import PatchCodes
 from limner.systems.text.storybook import Storybook
 from limner.systems.text.vqgan import VQGAN
+from limner.systems.translation.adain import AdaIN
+from limner.systems.translation.bicyclegan import BicycleGAN
 from limner.systems.translation.cyclegan import CycleGAN
 from limner.systems.translation.gcgan import GcGAN
 from limner.systems.translation.munit import MUNIT
@@ -112,6 +114,16 @@ def planned(numbers: Sequence[int]) -> Planned:
 
 
 CASES = {
+    "adain": Case(
+        AdaIN.Config(width=4),
+        lambda numbers: Unpaired(pictures(numbers, 12, "a"), pictures(numbers, 12, "b")),
+    ),
+    "bicyclegan": Case(
+        BicycleGAN.Config(
+            style=2, depth=3, encoder_depth=2, width=4, encoder_width=4, discriminator_width=4, discriminator_layers=1
+        ),
+        lambda numbers: Paired(pictures(numbers, 16, "source"), pictures(numbers, 16, "target")),
+    ),
     "cyclegan": Case(
         CycleGAN.Config(size=(24, 24), width=4, blocks=1, discriminator_width=4, history=3),
         lambda numbers: Unpaired(pictures(numbers, 24, "a"), pictures(numbers, 24, "b")),

@@ -19,7 +19,7 @@ from limner.systems.translation.bicyclegan import BicycleGAN
 
 Outputs = Mapping[str, Any]
 
-FIXED = {
+FIXED: Mapping[str, list[Any]] = {
     "norm": ["instance"],
     "nl": ["relu", "lrelu (the requested nl is overridden)"],
     "gan_mode": ["lsgan"],
@@ -68,7 +68,7 @@ def losses(record: Record) -> Outputs:
     return {
         "G_GAN": terms["adversarial_vae"],
         "G_GAN2": terms["adversarial"],
-        "G_L1": terms["l1"],
+        "G_L1": terms["reconstruction"],
         "kl": terms["kl"],
         "z_L1": terms["latent"],
         "D": played["discriminator_vae"].loss,

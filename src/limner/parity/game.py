@@ -45,7 +45,9 @@ class Move:
     def norm(self, *modules: nn.Module) -> Tensor:
         """Norm of the gradient in `modules`, or in everything that the player owns."""
         wanted = {parameter for module in modules for parameter in module.parameters()} or self.gradients.keys()
-        return torch.stack([self.gradients[parameter].norm() for parameter in wanted]).norm()
+        each = [torch.linalg.vector_norm(self.gradients[parameter]) for parameter in wanted]
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(each))
+        return norm
 
 
 def moves(system: System, batch: Any, rng: Rng | None = None) -> dict[str, Move]:
