@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the storybook from nothing: make.sh [RUNS]. On 2 CPU cores it takes about two hours; every step can be stopped
+# Makes the storybook from nothing: make.sh [RUNS]. On 2 CPU cores it takes about four hours; every step can be stopped
 # and goes on where it was when the command is given again.
 set -euo pipefail
 runs=${1:-runs/storybook}
@@ -12,5 +12,17 @@ limner train dalle-mini --data "written:$runs/codec" --out "$runs/planner" --ste
 limner train layout-painter --data "plans:$runs/codec" --out "$runs/painter" --steps 500 --sample 0 --set steps=500 --set rate=0.004
 limner train dual-encoder --data "lineups:$runs/codec" --out "$runs/judge" --steps 600 --batch 64 --sample 0
 limner train upscaler --data "repairs:$runs/codec" --out "$runs/upscaler" --steps 700 --batch 8 --sample 100 --set steps=700
+# The two published ways, to be compared: words -> codes, words -> latents, for the same time each.
+minutes=${COMPARE_MINUTES:-30}
+limner train dalle-mini --data "codes:$runs/codec" --out "$runs/direct" --steps 1000000 --budget "$minutes" --batch 16 --sample 0 \
+    --set width=256 --set encoder_layers=2 --set decoder_layers=4 --set heads=4 --set glu_width=684 \
+    --set learning_rate=0.001 --set warmup=200 --set ema=0.998
+limner train kl-autoencoder --data stickers:collages --out "$runs/autoencoder" --steps 1000000 --budget 25 --batch 4 --sample 500 \
+    --set 'autoencoder={"widths":[32,32,64,128],"blocks":1,"channels":8}' --set crop=64 --set learning_rate=0.0008 \
+    --set discriminator_start=1000000
+limner train latent-diffusion --data "latents:$runs/autoencoder" --out "$runs/diffusion" --steps 1000000 --budget "$minutes" --batch 16 \
+    --sample 500 --set 'text={"width":192,"depth":2,"heads":4,"hidden":768}' \
+    --set 'unet={"widths":[64,128,256],"attention":[false,true,true],"blocks":1,"heads":4}' \
+    --set learning_rate=0.0007 --set warmup=200 --set ema=0.998
 python "$(dirname "$0")/assemble.py" "$runs" src/limner/weights
-python "$(dirname "$0")/measure.py"
+python "$(dirname "$0")/measure.py" --direct "$runs/direct" --diffusion "$runs/diffusion"

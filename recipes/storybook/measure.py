@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from limner.stickers.captions import caption
 from limner.stickers.fidelity import fidelity
 from limner.stickers.source import storybook_scene
 from limner.stickers.world import SceneTruth, render
+from limner.systems.diffusion.latent import LatentDiffusion
 from limner.systems.text.dalle_mini import DalleMini
 
 PAGE = """# The storybook, measured
@@ -32,10 +34,9 @@ truth that the caption was made from. "Real renders" are the scenes themselves, 
 The Fréchet distance is taken in the reader's pooled features, between {n} pictures and {n} other renders; it is biased
 upwards at this size, so only the columns can be compared.
 
-Held-out combinations are kept out of the training scenes. The crowded collages (up to seven things) that half of the
-planner's and the painter's samples are, and the dual encoder's line-ups, were not filtered for them.
+No sample that any part learned from has the nouns, place and time of one of these captions.
 
-## Speed
+{published}## Speed
 
 Two CPU cores, shared with whatever else ran; one prompt, the whole way to a 1280 x 720 picture.
 
@@ -45,12 +46,27 @@ Two CPU cores, shared with whatever else ran; one prompt, the whole way to a 128
 """
 
 
+PUBLISHED = """## The two published ways, at equal compute
+
+What the same machine learns in about the same time when a picture is written or denoised from the words at once,
+without the storybook's plan: DALL-E mini writes 9 x 16 codes of the storybook's book of patches, latent diffusion
+denoises 18 x 32 latents of an autoencoder of factor 8. One candidate for each of the first {n} captions; `make.sh` has the commands.
+
+| | {columns} |
+|---|{rules}
+{table}
+
+"""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", nargs="?", default="storybook")
     parser.add_argument("-n", type=int, default=300)
     parser.add_argument("--candidates", type=int, default=4)
-    parser.add_argument("--direct", help="a dalle-mini run that writes codes from words, to be compared")
+    parser.add_argument("--direct", type=Path, help="a dalle-mini run that writes codes from words, to be compared")
+    parser.add_argument("--diffusion", type=Path, help="a latent-diffusion run, to be compared")
+    parser.add_argument("--compared", type=int, default=100, help="captions that these two draw")
     parser.add_argument("--page", type=Path, default=Path("docs/results/storybook.md"))
     options = parser.parse_args()
     model, reader = limner.load(options.model), limner.load("sticker-reader")
@@ -70,19 +86,11 @@ def main() -> None:
         f"best of {options.candidates} by the dual encoder": np.stack(fitting),
         "real renders": real,
     }
-    if options.direct:
-        sets["DALL-E mini, codes from words"] = np.stack(list(direct(options.direct, truths[:60])))
     shares = {name: fidelity(truths[: len(pictures)], reader.read(pictures)) for name, pictures in sets.items()}
     features = reader.features(others)
-    rows = []
-    for what in ("things", "counts", "place", "time", "relations"):
-        cells = [shares[name][what] for name in sets]
-        rows.append(f"| {what} | " + " | ".join(_percent(cell) for cell in cells) + " |")
+    rows = _rows(shares)
     distances = [
-        f"{frechet_distance(reader.features(pictures), features, 'reader').value:.2f}"
-        if len(pictures) == options.n
-        else "-"
-        for pictures in sets.values()
+        f"{frechet_distance(reader.features(pictures), features, 'reader').value:.2f}" for pictures in sets.values()
     ]
     rows.append("| Fréchet distance | " + " | ".join(distances) + " |")
     speed = []
@@ -92,21 +100,60 @@ def main() -> None:
         taken = time.perf_counter() - began
         told = "no guidance" if guidance == 1.0 else "guidance as shipped"
         speed.append(f"| {count} candidates, {keep} painted large, {told} | {taken:.1f} |")
+    published = ""
+    if options.direct and options.diffusion:
+        asked = truths[: options.compared]
+        both = {
+            "DALL-E mini": (options.direct, np.stack(list(written(options.direct, asked)))),
+            "latent diffusion": (options.diffusion, np.stack(list(denoised(options.diffusion, asked)))),
+        }
+        shares = {name: fidelity(asked, reader.read(pictures)) for name, (_, pictures) in both.items()}
+        cost = [_cost(run) for run, _ in both.values()]
+        table = [f"| {what} | {' | '.join(cells)} |" for what, cells in zip(COST, zip(*cost, strict=True), strict=True)]
+        published = PUBLISHED.format(
+            n=len(asked), columns=" | ".join(both), rules="---|" * len(both), table="\n".join(table + _rows(shares))
+        )
     page = PAGE.format(
         columns=" | ".join(sets), rules="---|" * len(sets),
-        n=options.n, candidates=options.candidates, table="\n".join(rows), speed="\n".join(speed),
+        n=options.n, candidates=options.candidates, table="\n".join(rows), speed="\n".join(speed), published=published,
     )  # fmt: skip
     options.page.parent.mkdir(parents=True, exist_ok=True)
     options.page.write_text(page, "utf-8")
     print(page)
 
 
-def direct(run: str, truths: list[SceneTruth]) -> Iterator[np.ndarray]:
+def written(run: Path, truths: list[SceneTruth]) -> Iterator[np.ndarray]:
     """One picture for each caption by a transformer that writes codes from words at once."""
     model = limner.load(run)
     assert isinstance(model, DalleMini)
-    for truth in track(truths, "drawing directly"):
+    for truth in track(truths, "writing"):
         yield model.draw(caption(truth, 0), seed=0, guidance=2.0, top_k=32, temperature=0.9).pictures[0]
+
+
+def denoised(run: Path, truths: list[SceneTruth]) -> Iterator[np.ndarray]:
+    """One picture for each caption by latent diffusion."""
+    model = limner.load(run)
+    assert isinstance(model, LatentDiffusion)
+    for truth in track(truths, "denoising"):
+        yield model.draw(caption(truth, 0), seed=0, steps=25, guidance=4.0, sampler="dpm_solver").pictures[0]
+
+
+COST = ("training, minutes", "samples", "parameters")
+
+
+def _cost(run: Path) -> tuple[str, str, str]:
+    last = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
+    batch = json.loads((run / "config.json").read_text())["options"]["batch"]
+    size = sum(p.numel() for player in limner.load(run).players.values() for p in player.parameters())
+    return f"{last['seconds'] / 60:.0f}", f"{last['step'] * batch:,}", f"{size:,}"
+
+
+def _rows(shares: dict[str, dict[str, Result]]) -> list[str]:
+    """One row for each share, a cell for each set of pictures."""
+    return [
+        f"| {what} | " + " | ".join(_percent(each[what]) for each in shares.values()) + " |"
+        for what in ("things", "counts", "place", "time", "relations")
+    ]
 
 
 def _percent(result: Result) -> str:
