@@ -50,7 +50,8 @@ PUBLISHED = """## The two published ways, at equal compute
 
 What the same machine learns in about the same time when a picture is written or denoised from the words at once,
 without the storybook's plan: DALL-E mini writes 9 x 16 codes of the storybook's book of patches, latent diffusion
-denoises 18 x 32 latents of an autoencoder of factor 8. One candidate for each of the first {n} captions; `make.sh` has the commands.
+denoises 18 x 32 latents of an autoencoder of factor 8. One candidate for each of the first {n} captions; `make.sh` has
+the commands.
 
 | | {columns} |
 |---|{rules}
