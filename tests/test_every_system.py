@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import limner.systems
+from label_world import Blocks
 from limner import hub
 from limner.data.kinds import Captioned, Paired, Pictures, Planned, Read, Unpaired
 from limner.errors import BadInput, CannotDo
@@ -38,6 +39,7 @@ from limner.systems.translation.cyclegan import CycleGAN
 from limner.systems.translation.gcgan import GcGAN
 from limner.systems.translation.munit import MUNIT
 from limner.systems.translation.pix2pix import Pix2Pix
+from limner.systems.translation.pix2pixhd import Pix2PixHD
 from limner.systems.translation.upscaler import Upscaler
 from limner.train import Options, Trainer
 
@@ -115,7 +117,7 @@ def planned(numbers: Sequence[int]) -> Planned:
 
 CASES = {
     "adain": Case(
-        AdaIN.Config(width=4),
+        AdaIN.Config(width=8),
         lambda numbers: Unpaired(pictures(numbers, 12, "a"), pictures(numbers, 12, "b")),
     ),
     "bicyclegan": Case(
@@ -160,6 +162,13 @@ CASES = {
     "pix2pix": Case(
         Pix2Pix.Config(width=4, depth=3, field=34, discriminator_width=4),
         lambda numbers: Paired(pictures(numbers, 16), pictures(numbers, 16, "target")),
+    ),
+    "pix2pixhd": Case(
+        Pix2PixHD.Config(
+            classes=3, features=2, clusters=2, width=4, downsamplings=1, blocks=1, enhancers=1, enhancer_blocks=1,
+            encoder_width=4, encoder_downsamplings=1, discriminator_width=4, discriminator_layers=2,
+        ),  # fmt: skip
+        Blocks().take,
     ),
     "sticker-reader": Case(
         StickerReader.Config(

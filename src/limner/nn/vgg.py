@@ -25,21 +25,27 @@ class VGG(nn.Module):
     """The convolutional part of VGG-16 or VGG-19, without batch norm. Weights are drawn; load the published ones."""
 
     def __init__(
-        self, depth: Literal[16, 19] = 19, last: str = "relu5_1", padding: Literal["zeros", "reflect"] = "zeros"
+        self,
+        depth: Literal[16, 19] = 19,
+        last: str = "relu5_1",
+        padding: Literal["zeros", "reflect"] = "zeros",
+        width: int = WIDTHS[0],
     ) -> None:
         """last: the deepest layer that will be asked for; what comes after it is not built
-        padding: of the convolutions, as `nn.Conv2d` names it ("reflect" in style transfer)"""
+        padding: of the convolutions, as `nn.Conv2d` names it ("reflect" in style transfer)
+        width: channels of the first block; only the published 64 takes published weights"""
         super().__init__()
         self.features = nn.Sequential()
         self.numbers: dict[str, int] = {}
         incoming = 3
-        for block, (width, convolutions) in enumerate(zip(WIDTHS, DEPTHS[depth], strict=True), 1):
+        widths = [width * channels // WIDTHS[0] for channels in WIDTHS]
+        for block, (outgoing, convolutions) in enumerate(zip(widths, DEPTHS[depth], strict=True), 1):
             for number in range(1, convolutions + 1):
-                self.features.append(nn.Conv2d(incoming, width, 3, padding=1, padding_mode=padding))
+                self.features.append(nn.Conv2d(incoming, outgoing, 3, padding=1, padding_mode=padding))
                 self.numbers[f"conv{block}_{number}"] = len(self.features) - 1
                 self.features.append(nn.ReLU())
                 self.numbers[f"relu{block}_{number}"] = len(self.features) - 1
-                incoming = width
+                incoming = outgoing
                 if f"relu{block}_{number}" == last:
                     return
             self.features.append(nn.MaxPool2d(2))

@@ -8,6 +8,7 @@ A system's module here has a table `NETWORKS`, from the record's `network` to a 
 """
 
 SYSTEMS = {
+    "adain": "limner.parity.adain",
     "bicyclegan": "limner.parity.bicyclegan",
     "cyclegan": "limner.parity.cyclegan",
     "dalle-mini": "limner.parity.dalle_mini",
@@ -15,4 +16,6 @@ SYSTEMS = {
     "latent-diffusion": "limner.parity.latent_diffusion",
     "munit": "limner.parity.munit",
     "pix2pix": "limner.parity.pix2pix",
+    "pix2pixhd": "limner.parity.pix2pixhd",
+    "unit": "limner.parity.unit",
 }

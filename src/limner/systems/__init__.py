@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from limner.system import System
 
 TABLE = {
+    "adain": "limner.systems.translation.adain:AdaIN",
     "bicyclegan": "limner.systems.translation.bicyclegan:BicycleGAN",
     "cyclegan": "limner.systems.translation.cyclegan:CycleGAN",
     "dalle-mini": "limner.systems.text.dalle_mini:DalleMini",
@@ -22,6 +23,7 @@ TABLE = {
     "munit": "limner.systems.translation.munit:MUNIT",
     "patch-codes": "limner.systems.text.patch_codes:PatchCodes",
     "pix2pix": "limner.systems.translation.pix2pix:Pix2Pix",
+    "pix2pixhd": "limner.systems.translation.pix2pixhd:Pix2PixHD",
     "sticker-reader": "limner.systems.reader:StickerReader",
     "storybook": "limner.systems.text.storybook:Storybook",
     "upscaler": "limner.systems.translation.upscaler:Upscaler",
