@@ -18,7 +18,7 @@ import torch
 import limner.systems
 from label_world import Blocks
 from limner import hub
-from limner.data.kinds import Captioned, Paired, Pictures, Planned, Read, Unpaired
+from limner.data.kinds import Captioned, Labelled, Paired, Pictures, Planned, Read, Unpaired
 from limner.errors import BadInput, CannotDo
 from limner.rng import torch_rng
 from limner.runs import Run
@@ -27,6 +27,7 @@ from limner.systems import TABLE, find
 from limner.systems.diffusion.autoencoder import KLAutoencoder
 from limner.systems.diffusion.latent import Autoencoder, LatentDiffusion, TextTower, UNet
 from limner.systems.reader import StickerReader
+from limner.systems.segmenter import Segmenter
 from limner.systems.text.dalle_mini import DalleMini, Tokens
 from limner.systems.text.dual_encoder import DualEncoder
 from limner.systems.text.layout_painter import LayoutPainter
@@ -40,6 +41,8 @@ from limner.systems.translation.gcgan import GcGAN
 from limner.systems.translation.munit import MUNIT
 from limner.systems.translation.pix2pix import Pix2Pix
 from limner.systems.translation.pix2pixhd import Pix2PixHD
+from limner.systems.translation.unit import UNIT
+from limner.systems.translation.unit_shared import SharedUNIT
 from limner.systems.translation.upscaler import Upscaler
 from limner.train import Options, Trainer
 
@@ -165,9 +168,19 @@ CASES = {
     ),
     "pix2pixhd": Case(
         Pix2PixHD.Config(
-            classes=3, features=2, clusters=2, width=4, downsamplings=1, blocks=1, enhancers=1, enhancer_blocks=1,
-            encoder_width=4, encoder_downsamplings=1, discriminator_width=4, discriminator_layers=2,
-        ),  # fmt: skip
+            classes=3,
+            features=2,
+            clusters=2,
+            width=4,
+            downsamplings=1,
+            blocks=1,
+            enhancers=1,
+            enhancer_blocks=1,
+            encoder_width=4,
+            encoder_downsamplings=1,
+            discriminator_width=4,
+            discriminator_layers=2,
+        ),
         Blocks().take,
     ),
     "sticker-reader": Case(
@@ -186,6 +199,14 @@ CASES = {
             *(whole(numbers, kind, 0, 2) for kind in ("places", "times", "seasons", "styles")),
         ),
     ),
+    "segmenter": Case(
+        Segmenter.Config(classes=3, width=8),
+        lambda numbers: Labelled(
+            pictures(numbers, 16),
+            whole(numbers, "classes", 0, 3, 16, 16),
+            whole(numbers, "instances", 0, 3, 16, 16),
+        ),
+    ),
     "storybook": Case(
         Storybook.Config(
             painter=PAINTER,
@@ -196,6 +217,13 @@ CASES = {
             judge=JUDGE,
             upscaler=UPSCALER,
         )
+    ),
+    "unit": Case(UNIT.Config(width=4, downs=1, blocks=1, discriminator_depth=2, scales=2), unpaired),
+    "unit-shared": Case(
+        SharedUNIT.Config(
+            width=4, downs=1, encoder_blocks=1, decoder_blocks=1, discriminator_width=4, own_layers=1, shared_layers=1
+        ),
+        unpaired,
     ),
     "upscaler": Case(
         UPSCALER,
