@@ -15,16 +15,29 @@ from torch import Tensor
 
 from limner.errors import BadInput
 
+UNKNOWN = 255
+"""The class number of pixels that have none, as in the label maps of Cityscapes, COCO-Stuff and ADE20K."""
 
-def one_hot(classes: Tensor, count: int, name: str) -> Tensor:
-    """Class numbers (B, H, W) in [0, count) -> (B, count, H, W), float32. Other numbers are `BadInput`, which says the
-    system's `name`."""
-    if classes.numel() and not 0 <= int(classes.min()) <= int(classes.max()) < count:
+
+def checked(classes: Tensor, count: int, name: str, unknown: bool = False) -> Tensor:
+    """Class numbers (B, H, W) in [0, count), int64; with `unknown`, pixels of no class (255) become class `count`.
+    Other numbers are `BadInput`, which says the system's `name`."""
+    classes = classes.long()
+    if unknown:
+        classes = classes.masked_fill(classes == UNKNOWN, count)
+    lowest, highest = (int(end) for end in classes.aminmax())
+    if lowest < 0 or highest >= count + unknown:
+        hint = " Is 255 for pixels of no class? That needs a model with unknown=true." if highest == UNKNOWN else ""
         raise BadInput(
-            f"{name}: the label map has classes from {int(classes.min())} to {int(classes.max())}, the model knows 0 "
-            f"to {count - 1}. Renumber the map, or take a model with as many classes."
+            f"{name}: the label map has classes from {lowest} to {highest}, but the model knows 0 to {count - 1}. "
+            f"Renumber the map, or take a model with as many classes.{hint}"
         )
-    return F.one_hot(classes.long(), count).movedim(-1, 1).float()
+    return classes
+
+
+def one_hot(classes: Tensor, count: int) -> Tensor:
+    """Class numbers (B, H, W) in [0, count) -> (B, count, H, W), float32."""
+    return F.one_hot(classes, count).movedim(-1, 1).float()
 
 
 def edges(instances: Tensor) -> Tensor:
@@ -40,17 +53,22 @@ def edges(instances: Tensor) -> Tensor:
     return border[:, None].float()
 
 
-def accepted_map(numbers: np.ndarray, name: str, multiple: int = 1, least: int = 1) -> Tensor:
-    """What `translate` is given, integers (N, H, W), as int64 (N, H', W'): H' and W' are the next multiples, and at
-    least `least`. The last row and column repeat; whoever asked cuts the result back. Anything else is `BadInput`,
-    which says the system's `name`."""
-    if numbers.ndim != 3 or numbers.dtype.kind not in "ui" or 0 in numbers.shape:
+def told_apart(classes: Tensor, instances: Tensor) -> Tensor:
+    """Numbers (B, H, W) whose edges are worth showing: the instances', and where a whole map has none (all 0, as data
+    without instance maps are) the classes'."""
+    none = (instances == 0).flatten(1).all(1)
+    return torch.where(none[:, None, None], classes, instances)
+
+
+def accepted_map(numbers: np.ndarray, name: str) -> Tensor:
+    """What `translate` is given, integers (N, H, W), as int64. Anything else is `BadInput`, which says the system's
+    `name`."""
+    if numbers.ndim != 3 or numbers.dtype.kind not in "ui" or not numbers.size:
         raise BadInput(
             f"{name} takes label maps: class or instance numbers (N, H, W) of an integer type, not {numbers.dtype} "
             f"{numbers.shape}."
         )
-    rows, columns = (np.arange(max(least, side + -side % multiple)).clip(max=side - 1) for side in numbers.shape[1:])
-    return torch.from_numpy(numbers[:, rows][:, :, columns].astype(np.int64))
+    return torch.from_numpy(numbers.astype(np.int64))
 
 
 def coloured(classes: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ SYSTEMS = {
     "dalle-mini": "limner.parity.dalle_mini",
     "gcgan": "limner.parity.gcgan",
     "latent-diffusion": "limner.parity.latent_diffusion",
+    "msgan": "limner.parity.msgan",
     "munit": "limner.parity.munit",
     "pix2pix": "limner.parity.pix2pix",
     "pix2pixhd": "limner.parity.pix2pixhd",

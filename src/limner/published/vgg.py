@@ -9,8 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from limner.nn.vgg import VGG
-from limner.published.keys import fill
+from limner.published.keys import Rules, fill
 from limner.published.read import tensors
+
+SLICES: Rules = ((r"^slice\d+\.", "features."),)
+"""The perceptual losses that pix2pixHD began cut it into slices, but keep the numbers."""
 
 
 def give(vgg: VGG, path: Path | str) -> None:
