@@ -34,8 +34,8 @@ class Blocks:
 
 
 def test_it_learns(tmp_path: Path) -> None:
-    model = Segmenter(Segmenter.Config(classes=3, width=8, steps=40))
-    Trainer("segmenter", model, Blocks(), Run(tmp_path), Options(steps=40, batch=8, threads=1, sample=0)).fit()
+    model = Segmenter(Segmenter.Config(classes=3, width=8, rate=1e-2, steps=150))
+    Trainer("segmenter", model, Blocks(), Run(tmp_path), Options(steps=120, batch=8, threads=1, sample=0)).fit()
     batch, scores = Blocks().take(range(500, 508)), SegmentationScores(3)
     scores.update(load(tmp_path).segment(to_uint8(batch.pictures)), batch.classes.numpy())  # type: ignore[attr-defined]
     assert scores.values()["per-pixel"].value > 0.9
