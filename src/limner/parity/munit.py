@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from limner.data.kinds import Unpaired
 from limner.errors import BadInput
@@ -14,6 +15,7 @@ from limner.parity.game import Given, Move, moves
 from limner.parity.record import Network, Record
 from limner.published import munit as published
 from limner.published.keys import fill, renamed, under
+from limner.system import System
 from limner.systems.translation.munit import MUNIT, Generator, LayerNorm, MultiScaleDiscriminator
 
 Outputs = Mapping[str, Any]
@@ -75,19 +77,21 @@ def losses(record: Record) -> Outputs:
     weights = {ours: float(record.options[theirs]) for ours, theirs in WEIGHTS.items()}
     options = sizes(record.options["gen"]) | discriminator_options(record.options["dis"]) | weights
     model = MUNIT(MUNIT.Config(**options))
-    fill_training(model, record)
+    fill_training(model, record, published.ours)
     styles = {side: record.input(f"noise{i}", "x").flatten(1) for i, side in enumerate("ab")}
     draws = {f"{draw}, {side}": style for draw in ("style to judge", "style") for side, style in styles.items()}
     told = moves(model, Unpaired(record.input("A"), record.input("B")), Given(draws))
     return played(told, TERMS, weights) | {"n_params": count(model.parameters())}
 
 
-def fill_training(model: MUNIT, record: Record) -> None:
+def fill_training(
+    model: System, record: Record, ours: Callable[[Mapping[str, Tensor], str], dict[str, Tensor]]
+) -> None:
     """Generators under gen_a. and gen_b., discriminators under dis_a. and dis_b., and VGG-16 where it is used."""
     where, state = str(record.path), record.state()
     networks = {name.replace("_", ".", 1): value for name, value in state.items() if not name.startswith("vgg.")}
     seen = renamed(under("vgg.", state), published.VGG16, where)
-    fill(model, published.ours(networks, where) | {f"vgg.{name}": value for name, value in seen.items()}, where)
+    fill(model, ours(networks, where) | {f"vgg.{name}": value for name, value in seen.items()}, where)
 
 
 def played(
@@ -117,8 +121,6 @@ def generator_options(published: Mapping[str, Any]) -> dict[str, int]:
     expect(published, activ="relu", pad_type="reflect")
     names = {
         "width": "dim",
-        "mlp_width": "mlp_dim",
-        "style_width": "style_dim",
         "downs": "n_downsample",
         "blocks": "n_res",
     }
