@@ -103,16 +103,12 @@ class AdaIN(System):
         raise CannotDo("AdaIN knows no styles of its own to draw from. Take one from a picture: style_of(pictures).")
 
     @torch.inference_mode()
-    def translate(
-        self, pictures: np.ndarray, *, style: Tensor | None = None, mask: np.ndarray | None = None
-    ) -> np.ndarray:
+    def translate(self, pictures: np.ndarray, *, style: Tensor, mask: np.ndarray | None = None) -> np.ndarray:
         """uint8 (N, H, W, 3) of any size -> the same in a style: codes (N or 1, 2, 8 width) of `style_of`.
 
         mask: bool (N, H, W), True where the picture is restyled; what it covers gets the style as a picture of its own
         """
         content = self._taken(pictures)
-        if style is None:
-            raise BadInput("AdaIN needs a style: give style=model.style_of(pictures).")
         if style.ndim != 3 or style.shape[1:] != (2, 8 * self.config.width) or len(style) not in (1, len(content)):
             shape = f"(1 or {len(content)}, 2, {8 * self.config.width})"
             raise BadInput(f"AdaIN: style should be codes {shape} of this model's style_of, not {tuple(style.shape)}.")
