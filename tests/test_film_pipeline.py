@@ -29,6 +29,7 @@ from limner.film.estimate import Estimate
 from limner.film.pipeline import FilmResult, clean, make_film, status, unused
 from limner.film.prepare import FilmOptions
 from limner.film.project import read_project, write_project
+from limner.film.stages import STAGES
 from limner.film.store import Store
 from limner.film.voice import open_voice
 from limner.provenance import read_marks
@@ -105,6 +106,33 @@ def test_the_report_measures_the_film(finished: Path) -> None:
     assert all(re.search(r'alt="[^"]', tag) for tag in re.findall(r"<img [^>]*>", page))
 
 
+class Comparing(Shapes):
+    def likeness(self, first: np.ndarray, second: np.ndarray, noun: str) -> float:
+        self.calls.append(noun)
+        if self.fail:
+            raise RuntimeError(self.fail)
+        return 0.5
+
+
+def test_the_cast_is_compared_once(film: Path) -> None:
+    drawing = Comparing()
+    again(film, drawing)
+    assert sorted(drawing.calls) == ["crow", "fox", "fox"]  # from each picture to the next
+    edit(film, 2, narration="Sing, said the fox.")
+    again(film, drawing)
+    assert len(drawing.calls) == 3
+    cast = json.loads((film / "film.limner/out/film.report.json").read_text("utf-8"))["cast"]
+    assert [row["likeness"] for row in cast] == [0.5, 0.5]
+
+
+def test_a_comparison_that_fails_is_told_and_fails_nothing(film: Path) -> None:
+    edit(film, 2, prompt="a fox at night")
+    assert again(film, Comparing(fail="no eyes")).exit_code == 0
+    cast = json.loads((film / "film.limner/out/film.report.json").read_text("utf-8"))["cast"]
+    assert [row["failed"] for row in cast] == ["RuntimeError: no eyes"] * 2
+    assert "no eyes" in (film / "film.limner/out/film.storyboard.html").read_text("utf-8")
+
+
 def test_every_picture_says_what_made_it(finished: Path) -> None:
     pictures = [path for path in (finished / "film.limner/store").glob("*/*/1.png")]
     types = sorted(read_marks(path).source_type for path in pictures)
@@ -120,6 +148,7 @@ def test_nothing_changed_nothing_to_do(film: Path) -> None:
     assert {path.name for path in after if after[path] != before.get(path)} <= {".lock"}
 
 
+CAST = {"cast fox/likeness", "cast crow/likeness"}
 AROUND_2 = {"scene 02/body", "scene 01 to scene 02/dissolve", "scene 02 to scene 03/dissolve", "film"}
 ALL_SEGMENTS = {
     *AROUND_2, "title/body", "scene 01/body", "scene 03/body", "black to title/dissolve", "title to scene 01/dissolve",
@@ -130,8 +159,8 @@ CHANGES: dict[str, tuple[Callable[[Path], object], set[str]]] = {
         lambda folder: edit(folder, 2, narration="Sing, said the fox."),
         {"scene 02/voice", "scene 02/cues", *AROUND_2},
     ),
-    "prompt": (lambda folder: edit(folder, 2, prompt="a fox at night"), {"scene 02/pictures", *AROUND_2}),
-    "pick": (lambda folder: edit(folder, 2, pick=3 - shown(folder, 2)), AROUND_2),
+    "prompt": (lambda folder: edit(folder, 2, prompt="a fox at night"), {"scene 02/pictures", *AROUND_2, *CAST}),
+    "pick": (lambda folder: edit(folder, 2, pick=3 - shown(folder, 2)), {*AROUND_2, *CAST}),
     "captions": (
         lambda folder: project_edit(folder, "film", captions="lines"),
         {"scene 01/body", "scene 02/body", "scene 03/body", "film"},
@@ -150,7 +179,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     ),
     "seed": (
         lambda folder: project_edit(folder, "pictures", seed=5),
-        {*ALL_SEGMENTS, "title/pictures", "scene 01/pictures", "scene 02/pictures", "scene 03/pictures"},
+        {*ALL_SEGMENTS, *CAST, "title/pictures", "scene 01/pictures", "scene 02/pictures", "scene 03/pictures"},
     ),
     "cast": (lambda folder: edit(folder, 2, cast=("fox", "cheese")), set()),
 }
@@ -407,7 +436,7 @@ def test_ctrl_c_at_every_stage_keeps_what_is_finished(tmp_path: Path) -> None:
             entries = [entry for entry in Store(tmp_path / "film.limner").entries() if entry.result == "made"]
             assert len(entries) > ready
             ready = len(entries)
-    assert stops == len(impatient.seen) == 7
+    assert stops == len(impatient.seen) == 8
     slots = [entry.slot for entry in Store(tmp_path / "film.limner").entries()]
     assert len(slots) == len(set(slots))  # nothing was made twice
 
@@ -446,7 +475,7 @@ def test_a_person_is_asked_first(tmp_path: Path) -> None:
             tmp_path / "story.txt", tmp_path / "film.mp4", OPTIONS, illustrator=Shapes(),
             confirm=lambda estimate: bool(asked.append(estimate)),
         )  # fmt: skip
-    assert {row.stage for row in asked[0].rows} == {"voice", "cues", "pictures", "title", "body", "dissolve", "film"}
+    assert {row.stage for row in asked[0].rows} == {*STAGES, "film"} - {"own picture", "failure", "silence"}
     assert asked[0].seconds > 0
     assert len(read_project(tmp_path / "film.limner").scene) == 3
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limner.errors import BadInput, DiskFull
-from limner.film.prepare import merge_scenes
+from limner.film.lexicon import Lexicon
+from limner.film.prepare import FilmOptions, merge_scenes, prepare
 from limner.film.project import (
     FilmSettings,
     PictureSettings,
@@ -28,6 +29,7 @@ from limner.film.project import (
     write_project,
 )
 from limner.film.store import Entry, Store, key_of
+from limner.stickers.vocabulary import nouns
 
 HEADER = "limner = 1\n"
 text = st.text(st.one_of(st.sampled_from('""\\\n\n\r\t\x00'), st.characters(exclude_categories=["Cs"])), max_size=40)
@@ -221,3 +223,18 @@ def test_a_project_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="--project"), Store(tmp_path / "file" / "film.limner").locked():
         pass
+
+
+def test_what_the_storybook_does_not_draw_may_be_asked_of_others(tmp_path: Path) -> None:
+    rare = next(noun for noun in nouns() if Lexicon().get(noun.name) is None)
+    (tmp_path / "story.txt").write_text(f"The fox met {rare.article} {rare.name} in a meadow.", "utf-8")
+
+    def prompt(illustrator: str) -> str:
+        options = FilmOptions(illustrator=illustrator)
+        store = Store(tmp_path)
+        story = tmp_path / "story.txt"
+        return prepare(tmp_path, story, None, options, store, print, lambda project: None).scene[0].prompt
+
+    assert rare.name not in prompt("storybook")
+    assert rare.name in prompt("somebody/a-large-model")
+    assert rare.name not in prompt("storybook")

@@ -11,13 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from limner.errors import BadInput, LimnerError
+from film_shapes import SMALL, Shapes
+from limner.errors import BadInput, Interrupted, LimnerError
 from limner.film.chat import Chat, Limits, endpoint_of
+from limner.film.estimate import Estimate
+from limner.film.pipeline import make_film
+from limner.film.prepare import FilmOptions
 from limner.film.server import ServerWriter
 from limner.film.split import split_scenes
 from limner.film.story import parse_story
 
-STORY = parse_story("A fox saw a crow in a tree.\n\n---\n\nThe crow sang to the moon. The fox ran off with the cheese.")
+TALE = "A fox saw a crow in a tree.\n\n---\n\nThe crow sang to the moon. The fox ran off with the cheese."
+STORY = parse_story(TALE)
 SCENES = split_scenes(STORY, how="hand")
 KEY = "sk-very-secret-0123456789"
 
@@ -127,10 +132,34 @@ def test_waiting_is_capped(server: str) -> None:
 
 
 def test_words_outside_the_vocabulary_are_listed(server: str, tmp_path: Path) -> None:
-    asker = writer(server, "foreign", tmp_path)
-    scenes = asker.write(STORY, SCENES)
-    assert asker.unknown[0] == ("moonbase", "teatime", "zeppelin")
+    scenes = writer(server, "foreign", tmp_path).write(STORY, SCENES)
+    assert scenes[0].unknown == ("moonbase", "teatime", "zeppelin")
     assert scenes[0].prompt == "a fox in a meadow by day"
+
+
+def test_a_film_says_what_it_will_take_before_the_server_is_asked(server: str, tmp_path: Path) -> None:
+    (tmp_path / "story.txt").write_text(TALE, "utf-8")
+    options = FilmOptions(**SMALL, how="hand", writer=f"{server}/foreign/v1", writer_model="a-model")
+    before, estimates = len(asked(server, "foreign")), list[Estimate]()
+
+    def ask(estimate: Estimate) -> bool:
+        estimates.append(estimate)
+        assert len(asked(server, "foreign")) == before
+        return len(estimates) > 1
+
+    def film() -> tuple[str, ...]:
+        return make_film(
+            tmp_path / "story.txt", tmp_path / "film.mp4", options, illustrator=Shapes(), confirm=ask
+        ).notes
+
+    with pytest.raises(Interrupted, match=r"^Nothing was begun\.$"):
+        film()
+    assert {row.stage: row.count for row in estimates[0].rows}["write"] == 1
+    assert len(asked(server, "foreign")) == before
+    assert estimates[0].seconds > 0
+    notes = film()
+    assert len(estimates) == 2, "asked once a run"
+    assert [note for note in notes if "left out: moonbase, teatime, zeppelin" in note and "scene 01" in note]
 
 
 def test_an_echoed_key_is_blotted_out(server: str, tmp_path: Path) -> None:

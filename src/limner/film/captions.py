@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -47,16 +47,33 @@ _FADE = 0.08  # seconds that a caption takes to come and go: two frames of film
 _BOX_OPACITY = 0.64
 
 
-@dataclass(frozen=True)
+Layer = tuple[Image.Image, Image.Image]  # colour and opacity, of one plane or of RGB
+
+
+@dataclass(frozen=True, eq=False)
 class Stamp:
-    """A picture (h, w, 3) with its opacity (h, w), uint8, and the place of its top left corner in the frame (both
-    even).
+    """A picture (h, w, 3) with its opacity (h, w), uint8, and the place of its top left corner in the frame; all four
+    lengths are even. It is made ready for either layout of frames once, and then laid over many.
     """
 
     colour: Frame
     opacity: Frame
     x: int
     y: int
+
+    @cached_property
+    def rgb(self) -> list[Layer]:
+        return [(Image.fromarray(self.colour), Image.fromarray(self.opacity))]
+
+    @cached_property
+    def i420(self) -> list[Layer]:
+        height, width = self.opacity.shape
+        halves = self.opacity.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
+        small = np.rint(halves).astype(np.uint8)
+        return [
+            (Image.fromarray(colour), Image.fromarray(opacity))
+            for colour, opacity in zip(planes(to_i420(self.colour)), (self.opacity, small, small), strict=True)
+        ]
 
 
 def draw_caption(frame: Frame, cue: Cue, t: float, style: CaptionStyle = CaptionStyle()) -> Frame:
@@ -106,22 +123,16 @@ def lay(frame: Frame, stamp: Stamp, share: float = 1.0) -> Frame:
     """`frame` with `stamp` over it, its opacity times `share`."""
     if not frame.flags.writeable:
         frame = frame.copy()
-    width, height = size_of(frame)
-    w, h = min(stamp.opacity.shape[1], width - stamp.x), min(stamp.opacity.shape[0], height - stamp.y)
-    if frame.ndim == 3:
-        layers = [(frame, stamp.colour, stamp.opacity[..., None], 1)]
-    else:
-        colours, small = _yuv(stamp.colour.tobytes(), stamp.opacity.tobytes(), stamp.opacity.shape)
-        opacities = (stamp.opacity, small, small)
-        layers = list(zip(planes(frame), colours, opacities, (1, 2, 2), strict=True))
-    for target, colour, opacity, scale in layers:
-        view = target[stamp.y // scale : (stamp.y + h) // scale, stamp.x // scale : (stamp.x + w) // scale]
-        ink, alpha = (
-            colour[: view.shape[0], : view.shape[1]],
-            opacity[: view.shape[0], : view.shape[1]].astype(np.int32),
-        )
-        weight = (alpha * round(share * 257) + 128) >> 8
-        view[...] = view + (((ink.astype(np.int32) - view) * weight + 128) >> 8)
+    layers, targets = (stamp.rgb, (frame,)) if frame.ndim == 3 else (stamp.i420, planes(frame))
+    for target, (colour, opacity) in zip(targets, layers, strict=True):
+        scale = size_of(frame)[0] // target.shape[1]  # a chroma plane has half the width
+        x, y = stamp.x // scale, stamp.y // scale
+        place = target[y : y + colour.height, x : x + colour.width]
+        if share < 1:
+            opacity = opacity.point([round(value * share) for value in range(256)])
+        under = Image.fromarray(place)
+        under.paste(colour, mask=opacity)
+        place[...] = np.asarray(under)
     return frame
 
 
@@ -171,14 +182,6 @@ def _grown(mask: Frame, radius: float) -> Frame:
             target = grown[max(0, dy) : height - max(0, -dy), max(0, dx) : width - max(0, -dx)]
             np.maximum(target, source, out=target)
     return grown
-
-
-@lru_cache(maxsize=4)
-def _yuv(colour: bytes, opacity: bytes, shape: tuple[int, int]) -> tuple[tuple[Frame, Frame, Frame], Frame]:
-    height, width = shape
-    pixels = np.frombuffer(colour, np.uint8).reshape(height, width, 3)
-    alpha = np.frombuffer(opacity, np.uint8).reshape(height // 2, 2, width // 2, 2)
-    return planes(to_i420(pixels)), np.rint(alpha.mean(axis=(1, 3))).astype(np.uint8)
 
 
 def _active(cue: Cue, t: float) -> int | None:

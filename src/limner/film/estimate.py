@@ -20,10 +20,12 @@ _RECENT = 40  # ledger lines of a stage that count
 
 # stage -> (seconds, bytes) for a unit of work, and what the unit is
 RATES: Mapping[str, tuple[float, float, str]] = {
+    "write": (5.0, 2_000, "scenes"),
     "pictures": (4.0, 700_000, "pictures"),
     "own picture": (0.15, 1_000_000, "pictures"),
     "title": (0.2, 60_000, "cards"),
     "voice": (0.006, 3_200, "characters"),
+    "likeness": (0.15, 300, "pictures"),
     "silence": (0.01, 100_000, "voices"),
     "cues": (0.001, 40, "characters"),
     "body": (0.035, 9_000, "megapixels of frames"),

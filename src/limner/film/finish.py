@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,9 +20,7 @@ from limner.film.timing import Shot, film_frames
 from limner.provenance import SourceType, mark_mp4, sign, write_sidecar
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from limner.film.sound import Track
     from limner.film.subtitles import Cue
 
 FILM_VERSION = 1
@@ -199,24 +197,23 @@ def place(part: Path, final: Path) -> None:
 
 def film_sound(
     plan: Plan, files: Mapping[str, File], shots: Sequence[Shot], seconds: float, scratch: Path
-) -> tuple[NDArray[np.float32], int]:
+) -> tuple[Track, int]:
     """(samples, rate) of the whole film at -16 LUFS, on disk: a long film needs no more memory than a short one."""
-    import numpy as np
+    from limner.film.sound import Samples, Track, master_into, place_into, read_audio, resample
 
-    from limner.film.sound import master, read_audio, resample
+    speeches = {scene.id: read_speech(files[f"words {scene.id}"].path) for scene in plan.shots}
+    rate = max(speech.rate for speech in speeches.values())
 
-    rate = max(read_speech(files[f"words {scene.id}"].path).rate for scene in plan.shots)
+    def voices() -> Iterator[tuple[float, Samples]]:
+        for scene, shot in zip(plan.shots, shots, strict=True):
+            if len(speeches[scene.id].samples):
+                samples, own = read_audio(files[f"sound {scene.id}"].path)
+                yield shot.speech, resample(samples[:, 0], own, rate)
+
     length = round(seconds * rate)
-    track = np.memmap(scratch / "voices.f32", np.float32, "w+", shape=(length,))
-    for scene, shot in zip(plan.shots, shots, strict=True):
-        if read_speech(files[f"words {scene.id}"].path).samples.size == 0:
-            continue
-        samples, own = read_audio(files[f"sound {scene.id}"].path)
-        voice = resample(samples[:, 0], own, rate)
-        first = round(shot.speech * rate)
-        track[first : first + len(voice)] += voice[: length - first]
-    mastered = np.memmap(scratch / "sound.f32", np.float32, "w+", shape=(length,))
-    master(track, rate, peak=PEAK, out=mastered)
+    raw, mastered = Track(scratch / "voices.f32", length), Track(scratch / "sound.f32", length)
+    place_into(raw, voices(), rate)
+    master_into(mastered, raw, rate, peak=PEAK)
     return mastered, rate
 
 

@@ -424,3 +424,9 @@ def _leads(text: str, tokens: Sequence[Token], i: int) -> bool:
 def storybook_lexicon() -> Lexicon:
     """The lexicon of the nouns that the `storybook` model draws."""
     return Lexicon()
+
+
+@cache
+def whole_lexicon() -> Lexicon:
+    """The lexicon of every noun, for illustrators that were taught by more than stickers."""
+    return Lexicon(vocabulary.nouns())

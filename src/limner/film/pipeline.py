@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,18 +169,21 @@ class _Run:
         self, story: Path | None, out: Path | None, illustrator: Illustrator | None, voice: Voice | None,
         confirm: Callable[[Estimate], bool] | None,
     ) -> FilmResult:  # fmt: skip
-        project = prepare(self.folder, story, out, self.options, self.store, self.note)
-        makers = open_makers(project, self.folder, illustrator=illustrator, voice=voice)
-        if project.sign.certificate:
-            check_signing(self.folder / project.sign.certificate, self.folder / project.sign.key)
-        plan = Plan(project, self.folder, makers)
-        if self.options.animatic:
-            plan = _animatic_plan(plan, self.store)
-        output = _output(self.folder, project)
-        if self.options.animatic:
-            output = out.absolute() if out else output.with_name(f"{output.stem}.animatic.mp4")
-        outputs = Outputs(output)
-        self._estimate(plan, outputs, confirm)
+        asked = False
+
+        def begin(project: Project, *more: Task) -> tuple[Plan, Outputs]:
+            """Plans the film, and says what it will take before anything long begins; asks once."""
+            nonlocal asked
+            plan, outputs = self._plan(project, out, illustrator, voice)
+            self._estimate(plan, outputs, None if asked else confirm, more)
+            asked = True
+            return plan, outputs
+
+        def before_asking(draft: Project) -> None:
+            begin(draft, Task("scenes", "write", 0, {}, units=len(draft.scene)))
+
+        project = prepare(self.folder, story, out, self.options, self.store, self.note, before_asking)
+        plan, outputs = begin(project)
         plan, made = self._build(plan)
         plan = self._pin(plan, made)
         line = film_line(plan, outputs, made)
@@ -194,9 +197,23 @@ class _Run:
             tuple(self.notes),
         )  # fmt: skip
 
-    def _estimate(self, plan: Plan, outputs: Outputs, confirm: Callable[[Estimate], bool] | None) -> None:
-        """Says what it will take, asks, and makes sure of the disk before anything is begun."""
-        tasks = plan.tasks()
+    def _plan(
+        self, project: Project, out: Path | None, illustrator: Illustrator | None, voice: Voice | None
+    ) -> tuple[Plan, Outputs]:
+        makers = open_makers(project, self.folder, illustrator=illustrator, voice=voice)
+        if project.sign.certificate:
+            check_signing(self.folder / project.sign.certificate, self.folder / project.sign.key)
+        plan, output = Plan(project, self.folder, makers), _output(self.folder, project)
+        if self.options.animatic:
+            plan = _animatic_plan(plan, self.store)
+            output = out.absolute() if out else output.with_name(f"{output.stem}.animatic.mp4")
+        return plan, Outputs(output)
+
+    def _estimate(
+        self, plan: Plan, outputs: Outputs, confirm: Callable[[Estimate], bool] | None, more: Sequence[Task]
+    ) -> None:
+        """Says what the plan and `more` will take, asks, and makes sure of the disk before anything is begun."""
+        tasks = [*more, *plan.tasks()]
         lines, made = scan(tasks, self.store)
         cost = estimate(
             tasks, lines, [entry for entry in self.store.entries() if entry.slot.startswith(plan.prefix)], self.folder,
@@ -207,7 +224,8 @@ class _Run:
         self.progress.estimated(cost)
         cost.check_disk(self.folder)
         if cost.rows and confirm is not None and not self.options.yes and not confirm(cost):
-            raise Interrupted(f"Nothing was begun. The scenes are in {self.folder / 'film.toml'}, to read and edit.")
+            where = "" if more else f" The scenes are in {self.folder / 'film.toml'}, to read and edit."
+            raise Interrupted(f"Nothing was begun.{where}")
 
     def _build(self, plan: Plan) -> tuple[Plan, dict[str, Artefact]]:
         """Makes everything that isn't fresh. A scene that fails is planned anew as a card, and the rest goes on."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 from limner.film.estimate import CHARACTERS_PER_SECOND
 from limner.film.graph import Chosen, Given, Input, Made, Task
-from limner.film.illustrate import Illustrator, fingerprint, open_illustrator
+from limner.film.illustrate import Illustrator, Likens, fingerprint, open_illustrator
 from limner.film.project import Project, ProjectScene
 from limner.film.stages import STAGES
 from limner.film.store import Artefact, Json
@@ -85,7 +85,8 @@ class Plan:
         return [ProjectScene(TITLE, spoken, spoken), *self.project.scene]
 
     def tasks(self) -> list[Task]:
-        """Every task but the joining, inputs first: voices, pictures, bodies of the shots, dissolves between them."""
+        """Every task but the joining, inputs first: voices, pictures, bodies of the shots, dissolves between them; and
+        for the report, how alike the cast looks."""
         shots = self.shots
         return [
             *(self._voice(scene) for scene in shots),
@@ -93,6 +94,7 @@ class Plan:
             *(
                 self._picture(scene) for scene in sorted(shots, key=lambda scene: scene.id == TITLE)
             ),  # it shows the first
+            *(self._likeness(noun, scenes) for noun, scenes in self.cast().items()),
             *(self._body(scene) for scene in shots),
             *(self._dissolve(before, after) for before, after in pairwise([None, *shots, None])),
         ]
@@ -116,6 +118,18 @@ class Plan:
             if after is not None:
                 slots.append(self.slot(after, "body"))
         return slots
+
+    def cast(self) -> dict[str, list[ProjectScene]]:
+        """Each noun that several scenes show, and these scenes."""
+        shown: dict[str, list[ProjectScene]] = {}
+        for scene in self.project.scene:
+            if scene.id not in self.failed:
+                for noun in dict.fromkeys(scene.cast):
+                    shown.setdefault(noun, []).append(scene)
+        return {noun: scenes for noun, scenes in shown.items() if len(scenes) > 1}
+
+    def likeness_slot(self, noun: str) -> str:
+        return f"{self.prefix}cast {noun}/likeness"
 
     def times(self, made: Mapping[str, Artefact]) -> list[Shot]:
         """The shots as the voices time them; a voice that is not there yet is guessed by the length of its text."""
@@ -173,6 +187,16 @@ class Plan:
             "number": self._number(scene) if self.makers.illustrator.ordered else 0,
         }
         return _task(slot, "pictures", parameters, scene.id, project.pictures.candidates)
+
+    def _likeness(self, noun: str, scenes: Sequence[ProjectScene]) -> Task:
+        """An illustrator that can compare one character in two pictures does so; for others whole pictures are compared
+        by their colours, which is a much weaker statement and is named as such."""
+        protocol = "colours of the whole pictures"
+        if isinstance(self.makers.illustrator, Likens):
+            protocol = f"{self.makers.illustrator_identity}'s own comparison of the character"
+        parameters = {"noun": noun, "scenes": [scene.id for scene in scenes], "protocol": protocol}
+        inputs = {f"scene {scene.id}": self.chosen(scene) for scene in scenes}
+        return _task(self.likeness_slot(noun), "likeness", parameters, "", len(scenes), **inputs)
 
     def _cues(self, scene: ProjectScene) -> Task:
         parameters = {

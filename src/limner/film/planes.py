@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from PIL import Image
 
 from limner.errors import MissingExtra
 
@@ -56,9 +57,7 @@ def to_rgb(frame: Frame) -> Frame:
 
 def blend(a: Frame, b: Frame, share: float) -> Frame:
     """`a` and `b` of one layout and size, mixed: `share` 0 is all `a`, 1 all `b`."""
-    weight = round(share * 256)
-    mixed = a.astype(np.uint16) * np.uint16(256 - weight) + b.astype(np.uint16) * np.uint16(weight)
-    return (mixed >> 8).astype(np.uint8)
+    return np.asarray(Image.blend(Image.fromarray(a), Image.fromarray(b), share))
 
 
 def _reformat(frame: Any, layout: str, *, into: bool) -> Any:

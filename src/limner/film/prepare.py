@@ -6,12 +6,13 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limner.errors import BadInput
+from limner.film.lexicon import storybook_lexicon, whole_lexicon
 from limner.film.project import (
     FILE,
     Aspect,
@@ -24,12 +25,15 @@ from limner.film.project import (
     read_project,
     write_project,
 )
-from limner.film.split import split_scenes
+from limner.film.split import SceneText, split_scenes
 from limner.film.store import Entry, Store, key_of, write_atomic
 from limner.film.story import Story, read_story
 from limner.film.write import ExtractiveWriter, Writer
 
-WRITE_VERSION = 1
+if TYPE_CHECKING:
+    from limner.film.server import ServerWriter
+
+WRITE_VERSION = 2
 _EDITABLE = ("narration", "prompt", "cast", "place", "time", "mood")
 
 
@@ -94,9 +98,11 @@ def locate(path: Path, out: Path | None, options: FilmOptions) -> tuple[Path, Pa
 
 def prepare(
     folder: Path, story_file: Path | None, out: Path | None, options: FilmOptions, store: Store,
-    note: Callable[[str], None],
+    note: Callable[[str], None], before_asking: Callable[[Project], None],
 ) -> Project:  # fmt: skip
     """The project, brought up to date with the story and the options, and written to film.toml.
+
+    before_asking: called before a server is asked to write anything, with the project as it may become; it may raise
 
     The scenes are written anew when the story or the way of writing changed. What a person edited stays where the
     scene's part of the story is the same; edits that have no place any more are kept in film.before.toml and noted.
@@ -110,7 +116,7 @@ def prepare(
     if out is not None and not options.animatic:
         output = os.path.relpath(out.absolute(), folder.absolute())
         project = dataclasses.replace(project, film=dataclasses.replace(project.film, output=Path(output).as_posix()))
-    project = _write_scenes(folder, project, store, note)
+    project = _write_scenes(folder, project, store, note, before_asking)
     write_project(folder, project)
     return project
 
@@ -162,7 +168,9 @@ def _relative(text: str, folder: Path) -> str:
     return Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix() if path.exists() else text
 
 
-def _write_scenes(folder: Path, project: Project, store: Store, note: Callable[[str], None]) -> Project:
+def _write_scenes(
+    folder: Path, project: Project, store: Store, note: Callable[[str], None], before_asking: Callable[[Project], None]
+) -> Project:
     settings = project.story
     copy = folder / settings.file
     if not copy.is_file() and project.scene:
@@ -173,7 +181,7 @@ def _write_scenes(folder: Path, project: Project, store: Store, note: Callable[[
     )
     parameters = {
         "how": settings.how, "scenes": settings.scenes, "writer": settings.writer, "model": settings.writer_model,
-        "title": story.title, "language": story.language,
+        "title": story.title, "language": story.language, "vocabulary": _vocabulary(project),
     }  # fmt: skip
     inputs = {"story": hashlib.sha256(copy.read_bytes()).hexdigest()}
     key = key_of("write", WRITE_VERSION, parameters, inputs)
@@ -181,8 +189,10 @@ def _write_scenes(folder: Path, project: Project, store: Store, note: Callable[[
         return project
     artefact = store.find(key)
     if artefact is None:
-        writer = _open_writer(settings, folder)
+        writer = _open_writer(project, folder)
         texts = split_scenes(story, how=settings.how, scenes=settings.scenes)
+        if not isinstance(writer, ExtractiveWriter):
+            before_asking(dataclasses.replace(project, scene=tuple(_draft(writer.words, texts))))
 
         def maker(place: Path) -> None:
             rows = _rows(writer, story, texts)
@@ -192,6 +202,10 @@ def _write_scenes(folder: Path, project: Project, store: Store, note: Callable[[
         why = "the story or its writer changed" if settings.written else "new"
         store.record(Entry("scenes", "write", key, "made", why, artefact.seconds, len(texts), artefact.bytes))
     fresh = _machine_scenes(artefact.read_json("scenes.json"))
+    for scene, row in zip(fresh, artefact.read_json("scenes.json"), strict=True):
+        if row["unknown"]:
+            words = ", ".join(row["unknown"])
+            note(f"scene {scene.id}: the writer's picture had words outside the vocabulary, left out: {words}.")
     before = store.find(settings.written) if settings.written else None
     scenes, lost = merge_scenes(
         _machine_scenes(before.read_json("scenes.json")) if before else (), project.scene, fresh
@@ -203,15 +217,27 @@ def _write_scenes(folder: Path, project: Project, store: Store, note: Callable[[
     return dataclasses.replace(project, story=dataclasses.replace(settings, written=key), scene=scenes)
 
 
-def _open_writer(settings: StorySettings, folder: Path) -> Writer:
+def _vocabulary(project: Project) -> str:
+    return "storybook" if project.pictures.illustrator == "storybook" else "all"
+
+
+def _draft(words: int, texts: Sequence[SceneText]) -> Iterator[ProjectScene]:
+    """What the scenes may be like, as far as time and disk go, before a server has written them."""
+    for number, text in enumerate(texts, 1):
+        yield ProjectScene(f"{number:02d}", text.original, " ".join(text.original.split()[:words]))
+
+
+def _open_writer(project: Project, folder: Path) -> ExtractiveWriter | ServerWriter:
+    settings = project.story
+    lexicon = storybook_lexicon() if _vocabulary(project) == "storybook" else whole_lexicon()
     if settings.writer == "extractive":
-        return ExtractiveWriter()
+        return ExtractiveWriter(lexicon=lexicon)
     if settings.writer.startswith(("http://", "https://")):
         from limner.film.server import ServerWriter
 
         if not settings.writer_model:
             raise BadInput(f"The writer at {settings.writer} needs the name of a model: --writer-model NAME.")
-        return ServerWriter(settings.writer, settings.writer_model, folder / "cache")
+        return ServerWriter(settings.writer, settings.writer_model, folder / "cache", lexicon=lexicon)
     raise BadInput(
         f"There is no writer {settings.writer!r}. Use 'extractive', or the URL of an OpenAI-compatible server."
     )
@@ -221,13 +247,20 @@ def _rows(writer: Writer, story: Story, texts: Sequence[Any]) -> list[dict[str, 
     rows = []
     for text, scene in zip(texts, writer.write(story, texts), strict=True):
         row = {name: getattr(scene, name) for name in ("original", *_EDITABLE)}
-        rows.append({**row, "cast": list(scene.cast), "span": [text.span.start, text.span.end]})
+        lists = {"cast": list(scene.cast), "unknown": list(scene.unknown)}
+        rows.append({**row, **lists, "span": [text.span.start, text.span.end]})
     return rows
 
 
 def _machine_scenes(rows: Sequence[Mapping[str, Any]]) -> tuple[ProjectScene, ...]:
     return tuple(
-        ProjectScene(id=f"{number:02d}", **{**row, "cast": tuple(row["cast"]), "span": tuple(row["span"])})
+        ProjectScene(
+            id=f"{number:02d}",
+            original=row["original"],
+            cast=tuple(row["cast"]),
+            span=tuple(row["span"]),
+            **{name: row[name] for name in _EDITABLE if name != "cast"},
+        )
         for number, row in enumerate(rows, 1)
     )
 

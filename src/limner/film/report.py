@@ -8,14 +8,13 @@ import itertools
 import json
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from limner.film.estimate import duration
 from limner.film.finish import Outputs, chosen_pictures, version
-from limner.film.illustrate import Likens, open_picture
 from limner.film.plan import TITLE, Plan
 from limner.film.stages import read_speech
 from limner.film.store import Artefact, Json, write_atomic
@@ -24,6 +23,8 @@ from limner.film.timing import Shot, film_frames
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from limner.film.sound import Sound, Track
 
     Curve = NDArray[np.float64]
 
@@ -134,53 +135,14 @@ def _caption_lag(plan: Plan, shots: Sequence[Shot], made: Mapping[str, Artefact]
 
 
 def cast_consistency(plan: Plan, made: Mapping[str, Artefact]) -> list[dict[str, Json]]:
-    """For each noun that appears in several scenes: how alike its successive appearances are (0 to 1).
-
-    An illustrator that can compare one character in two pictures does so; for others whole pictures are compared by
-    their colours, which is a much weaker statement and is named as such.
-    """
-    illustrator = plan.makers.illustrator
-    pictures = chosen_pictures(plan, made)
-    compare: Callable[[np.ndarray, np.ndarray, str], float]
-    if isinstance(illustrator, Likens):
-        compare, how = illustrator.likeness, "the illustrator's own comparison of the character"
-    else:
-        compare, how = colour_likeness, "colours of the whole pictures"
+    """For each noun that appears in several scenes: how alike its successive appearances are (0 to 1)."""
     rows = []
-    seen: dict[str, list[str]] = {}
-    for scene in plan.project.scene:
-        for noun in scene.cast:
-            if scene.id not in plan.failed:
-                seen.setdefault(noun, []).append(scene.id)
-    for noun, ids in seen.items():
-        if len(ids) < 2:
-            continue
-        pairs = []
-        for first, second in itertools.pairwise(ids):
-            one, two = (open_picture(pictures[id][0].path(pictures[id][1].name)) for id in (first, second))
-            pairs.append((round(float(compare(one, two, noun)), 3), [first, second]))
-        rows.append(
-            {
-                "noun": noun,
-                "scenes": ids,
-                "likeness": _rounded([value for value, _ in pairs]),
-                "worst": min(pairs)[1],
-                "protocol": how,
-            }
-        )
+    for noun in plan.cast():
+        row: dict[str, Json] = made[plan.likeness_slot(noun)].read_json("likeness.json")
+        values, pairs = row.pop("values"), list(itertools.pairwise(row["scenes"]))
+        row["worst"] = list(min(zip(values, pairs, strict=True))[1]) if values else None
+        rows.append(row)
     return rows
-
-
-def colour_likeness(first: np.ndarray, second: np.ndarray, noun: str) -> float:
-    """Histogram intersection over 6 x 6 x 6 RGB cells of two pictures (H, W, 3) uint8: 1 for the same colours."""
-    import numpy as np
-
-    histograms = []
-    for picture in (first, second):
-        cells = picture[::4, ::4].astype(np.int64) * 6 // 256
-        counts = np.bincount((cells @ np.array([36, 6, 1])).ravel(), minlength=216)
-        histograms.append(counts / counts.sum())
-    return float(np.minimum(*histograms).sum())
 
 
 # The sound -----------------------------------------------------------------------------------------------------------
@@ -188,21 +150,18 @@ def colour_likeness(first: np.ndarray, second: np.ndarray, noun: str) -> float:
 
 def listen(plan: Plan, film: Path, made: Mapping[str, Artefact]) -> dict[str, Json]:
     """Decodes the finished film's sound: loudness, peak, and where each voice really begins."""
-    import numpy as np
-
-    from limner.film.sound import loudness, read_audio, true_peak
+    from limner.film.sound import blocks, loudness, read_audio, true_peak
 
     with tempfile.TemporaryDirectory(prefix="part-", dir=plan.folder / "store") as scratch:
         samples, rate = _decode(film, Path(scratch) / "sound.f32")
         level, peak = loudness(samples, rate), true_peak(samples, rate)
-        clipped = sum(int((np.abs(samples[at : at + rate]) >= 1.0).sum()) for at in range(0, len(samples), rate))
+        clipped = sum(int((abs(block) >= 1.0).sum()) for block in blocks(samples, rate))
         lags = {}
         for scene, shot in zip(plan.shots, plan.times(made), strict=True):
             voice, own = read_audio(made[plan.slot(scene.id, "voice")].path("voice.wav"))
             lag = voice_lag(samples, rate, voice[:, 0], own, shot.speech)
             if lag is not None:
                 lags[scene.id] = round(1000 * lag, 1)
-        del samples
     return {
         "loudness": {
             "lufs": round(level, 2) if level > -100 else None, "target": -16.0,
@@ -213,7 +172,7 @@ def listen(plan: Plan, film: Path, made: Mapping[str, Artefact]) -> dict[str, Js
     }  # fmt: skip
 
 
-def voice_lag(film: np.ndarray, rate: int, voice: np.ndarray, own: int, start: float) -> float | None:
+def voice_lag(film: Sound, rate: int, voice: np.ndarray, own: int, start: float) -> float | None:
     """Seconds by which `voice` comes late in `film` against `start`; None if there is nothing to hear."""
     import numpy as np
 
@@ -238,17 +197,18 @@ def _envelope(samples: np.ndarray, rate: int) -> Curve:
     return np.asarray(sums / (_STEP * rate))
 
 
-def _decode(film: Path, scratch: Path) -> tuple[np.ndarray, int]:
+def _decode(film: Path, scratch: Path) -> tuple[Track, int]:
     """The film's sound, mono, on disk: a long film takes no more memory than a short one."""
     import av
-    import numpy as np
+
+    from limner.film.sound import Track
 
     with scratch.open("wb") as file, av.open(str(film)) as container:
         stream = container.streams.audio[0]
         for frame in container.decode(stream):
             file.write(frame.to_ndarray().reshape(len(frame.layout.channels), -1)[0].astype("<f4").tobytes())
         rate = int(stream.rate)
-    return np.memmap(scratch, np.float32, "r"), rate
+    return Track(scratch), rate
 
 
 # The storyboard ------------------------------------------------------------------------------------------------------
@@ -293,7 +253,9 @@ def _summary(facts: Mapping[str, Json]) -> Iterator[str]:
     rows += [
         (
             f"Cast: {row['noun']}",
-            f"likeness {row['likeness']}, least in scenes {' and '.join(row['worst'])} ({row['protocol']})",
+            f"likeness {row['likeness']}, least in scenes {' and '.join(row['worst'])} ({row['protocol']})"
+            if row["worst"]
+            else row["failed"],
         )
         for row in facts["cast"]
     ]
@@ -308,14 +270,14 @@ def _summary(facts: Mapping[str, Json]) -> Iterator[str]:
 
 def _card(scene: Mapping[str, Json], artefact: Artefact, choice: Any) -> Iterator[str]:
     alt = html.escape(scene["prompt"] or scene["narration"])
-    yield f'<article>\n<img src="{_thumbnail(artefact.path(choice.name), 640)}" alt="{alt}">\n'
+    yield f'<article>\n<img src="{_thumbnail(artefact, choice.name)}" alt="{alt}">\n'
     candidates = artefact.read_json("pictures.json")["candidates"]
     if len(candidates) > 1:
         yield '<div class="others">'
         for number, candidate in enumerate(candidates, 1):
             mark = ' class="chosen"' if number == choice.number else ""
             label = f"candidate {number}, score {candidate['score']}"
-            picture = _thumbnail(artefact.path(candidate["file"]), 120)
+            picture = _thumbnail(artefact, candidate["file"])
             yield f'<img{mark} src="{picture}" alt="{label}" title="{label}">'
         yield "</div>\n"
     yield f'<div><h2>{scene["number"]}</h2>\n<p dir="auto">{html.escape(scene["narration"])}</p>\n'
@@ -332,16 +294,9 @@ def _card(scene: Mapping[str, Json], artefact: Artefact, choice: Any) -> Iterato
     yield f", score {scene['score']}, chosen by {scene['chosen by']}</p></div>\n</article>\n"
 
 
-def _thumbnail(path: Path, width: int) -> str:
-    import io
-
-    from PIL import Image
-
-    picture = Image.fromarray(open_picture(path))
-    picture.thumbnail((width, width), Image.Resampling.BICUBIC, reducing_gap=2.0)
-    file = io.BytesIO()
-    picture.save(file, "WEBP", quality=80, method=1)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
+def _thumbnail(artefact: Artefact, picture: str) -> str:
+    data = artefact.path(picture).with_suffix(".webp").read_bytes()
+    return "data:image/webp;base64," + base64.b64encode(data).decode()
 
 
 def _rounded(values: Sequence[float]) -> float | None:

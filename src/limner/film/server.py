@@ -52,12 +52,10 @@ class _Answer(BaseModel):
     scenes: list[_SceneAnswer]
 
 
-@dataclass
+@dataclass(frozen=True)
 class ServerWriter:
     """`url`: the server's address, with or without `/v1/chat/completions`; `model`: the name it knows its model by;
     `cache`: the folder that keeps answers. The key is read from `LIMNER_WRITER_KEY`, else `OPENAI_API_KEY`, if set.
-
-    After `write`, `unknown` holds for each scene the words of its picture that the vocabulary doesn't have.
 
     Raises LimnerError when the server can't be reached, hangs, or answers what can't be used even when asked again.
     """
@@ -68,7 +66,6 @@ class ServerWriter:
     words: int = 45
     lexicon: Lexicon | None = None
     limits: Limits = field(default_factory=Limits)
-    unknown: list[tuple[str, ...]] = field(default_factory=list, init=False)
 
     def write(self, story: Story, scenes: Sequence[SceneText]) -> list[Scene]:
         key = os.environ.get("LIMNER_WRITER_KEY") or os.environ.get("OPENAI_API_KEY") or ""
@@ -113,12 +110,11 @@ class ServerWriter:
             " ".join(answer.narration.split()) if not story.verse else answer.narration.strip() for answer in answers
         ]
         own = picture_prompts(story, originals, narrations, lexicon)
-        finished, self.unknown = [], []
+        finished = []
         for original, narration, answer, fallback in zip(originals, narrations, answers, own, strict=True):
             prompt, unknown = _in_vocabulary(answer, fallback, lexicon)
-            self.unknown.append(unknown)
             finished.append(
-                Scene(original, narration, prompt.text, prompt.cast, prompt.place, prompt.time, prompt.mood)
+                Scene(original, narration, prompt.text, prompt.cast, prompt.place, prompt.time, prompt.mood, unknown)
             )
         return finished
 

@@ -56,17 +56,20 @@ def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
 
 
 class Track:
-    """Mono float32 samples in a file of its own, read and written by slices like an array; silent at first.
+    """Mono float32 samples in a file of its own, read and written by slices like an array: `length` silent ones, or
+    those that are in the file already.
 
     A memory map would do the same, but its pages count as the program's memory.
     """
 
     ndim = 1
 
-    def __init__(self, path: Path, length: int) -> None:
-        self.path, self.shape = path, (length,)
-        with path.open("wb") as file:
-            file.truncate(4 * length)
+    def __init__(self, path: Path, length: int | None = None) -> None:
+        self.path = path
+        if length is not None:
+            with path.open("wb") as file:
+                file.truncate(4 * length)
+        self.shape = (path.stat().st_size // 4,)
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -3,14 +3,17 @@ the project, the store or the other stages. It returns how much work it did, in 
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
+import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.errors import BadInput, LimnerError
-from limner.film.illustrate import Candidate, Illustrator, open_picture
+from limner.film.illustrate import Candidate, Illustrator, Likens, open_picture
 from limner.film.store import Json
 from limner.film.timing import REST, dissolve_frames, shot_frames
 from limner.provenance import encode_picture
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     Frame = NDArray[np.uint8]  # RGB (H, W, 3) or I420, see limner.film.planes
 
 
+_THUMBNAIL = 640  # pixels of the longer side: two to a pixel of the storyboard
+
+
 @dataclass(frozen=True)
 class Work:
     """What a stage gets. `illustrator` and `voice` are used by the stages that draw and speak only."""
@@ -37,7 +43,7 @@ class Work:
 
 
 def make_pictures(work: Work) -> float:
-    """k candidates for a scene: 1.png, 2.png, ... and pictures.json."""
+    """k candidates for a scene: 1.png, 2.png, ..., a small 1.webp, 2.webp, ... of each, and pictures.json."""
     p = work.parameters
     width, height = p["size"]
     candidates = work.illustrator.illustrate(
@@ -113,6 +119,47 @@ def _write_candidates(folder: Path, candidates: list[Candidate]) -> None:
         for number, candidate in enumerate(candidates, 1)
     ]
     _write_json(folder / "pictures.json", {"candidates": rows})
+    for number, candidate in enumerate(candidates, 1):
+        (folder / f"{number}.webp").write_bytes(_thumbnail(candidate.picture))
+
+
+def _thumbnail(picture: Frame) -> bytes:
+    from PIL import Image
+
+    small = Image.fromarray(picture)
+    small.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    file = io.BytesIO()
+    small.save(file, "WEBP", quality=80, method=1)
+    return file.getvalue()
+
+
+def make_likeness(work: Work) -> float:
+    """How alike a noun looks from each picture to the next (likeness.json: values from 0 to 1). A report can do without
+    it, so a comparison that fails fails nothing else."""
+    p, noun = work.parameters, work.parameters["noun"]
+    compare = work.illustrator.likeness if isinstance(work.illustrator, Likens) else colour_likeness
+    values, why = [], ""
+    try:
+        pictures = (open_picture(work.files[f"scene {id}"]) for id in p["scenes"])
+        values = [round(float(compare(one, two, noun)), 3) for one, two in itertools.pairwise(pictures)]
+    except Exception as error:  # an illustrator may be anyone's code
+        why = f"{type(error).__name__}: {error}"
+    mean = round(statistics.fmean(values), 4) if values else None
+    facts = {"noun": noun, "scenes": p["scenes"], "likeness": mean, "values": values, "protocol": p["protocol"]}
+    _write_json(work.folder / "likeness.json", facts | ({"failed": why} if why else {}))
+    return len(p["scenes"])
+
+
+def colour_likeness(first: Frame, second: Frame, noun: str) -> float:
+    """Histogram intersection over 6 x 6 x 6 RGB cells of two pictures (H, W, 3) uint8: 1 for the same colours."""
+    import numpy as np
+
+    histograms = []
+    for picture in (first, second):
+        cells = picture[::4, ::4].astype(np.int64) * 6 // 256
+        counts = np.bincount((cells @ np.array([36, 6, 1])).ravel(), minlength=216)
+        histograms.append(counts / counts.sum())
+    return float(np.minimum(*histograms).sum())
 
 
 def make_voice(work: Work) -> float:
@@ -282,13 +329,14 @@ def _write_json(path: Path, value: Json) -> None:
 Maker = Callable[[Work], float]
 
 STAGES: Mapping[str, tuple[int, Maker]] = {  # the version is raised when the same inputs give another result
-    "pictures": (1, make_pictures),
-    "own picture": (1, make_own_picture),
-    "title": (1, make_title),
-    "failure": (1, make_failure),
+    "pictures": (2, make_pictures),
+    "own picture": (2, make_own_picture),
+    "title": (2, make_title),
+    "failure": (2, make_failure),
+    "likeness": (1, make_likeness),
     "voice": (1, make_voice),
     "silence": (1, make_silence),
     "cues": (1, make_cues),
-    "body": (1, make_body),
-    "dissolve": (1, make_dissolve),
+    "body": (2, make_body),
+    "dissolve": (2, make_dissolve),
 }

@@ -36,7 +36,8 @@ _DANGLES = re.compile(
 @dataclass(frozen=True)
 class Scene:
     """One scene of the film. `original`: the story's words; `narration`: the words that are spoken; `prompt`: the
-    picture, in the storybook's vocabulary; `cast`: the recurring characters in it; `place`, `time`, `mood`."""
+    picture, in the vocabulary; `cast`: the recurring characters in it; `place`, `time`, `mood`; `unknown`: what the
+    writer wanted in the picture and the vocabulary doesn't have."""
 
     original: str
     narration: str
@@ -45,6 +46,7 @@ class Scene:
     place: str
     time: str
     mood: str
+    unknown: tuple[str, ...] = ()
 
 
 class Writer(Protocol):
