@@ -38,6 +38,8 @@ from limner.systems.translation.adain import AdaIN
 from limner.systems.translation.bicyclegan import BicycleGAN
 from limner.systems.translation.cyclegan import CycleGAN
 from limner.systems.translation.gcgan import GcGAN
+from limner.systems.translation.msgan import MSGAN
+from limner.systems.translation.msgan_dcgan import MSGANDCGAN
 from limner.systems.translation.munit import MUNIT
 from limner.systems.translation.pix2pix import Pix2Pix
 from limner.systems.translation.pix2pixhd import Pix2PixHD
@@ -119,6 +121,14 @@ def planned(numbers: Sequence[int]) -> Planned:
 
 
 CASES = {
+    "msgan": Case(
+        MSGAN.Config(style=2, depth=3, width=4, discriminator_width=4, discriminator_layers=1),
+        lambda numbers: Paired(pictures(numbers, 16, "source"), pictures(numbers, 16, "target")),
+    ),
+    "msgan-dcgan": Case(
+        MSGANDCGAN.Config(classes=("fox", "tree"), noise=3, width=4),
+        lambda numbers: Captioned(pictures(numbers, 32), tuple(("a fox", "a tree")[n % 2] for n in numbers)),
+    ),
     "adain": Case(
         AdaIN.Config(width=8),
         lambda numbers: Unpaired(pictures(numbers, 12, "a"), pictures(numbers, 12, "b")),

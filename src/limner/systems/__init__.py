@@ -15,6 +15,7 @@ TABLE = {
     "bicyclegan": "limner.systems.translation.bicyclegan:BicycleGAN",
     "cyclegan": "limner.systems.translation.cyclegan:CycleGAN",
     "dalle-mini": "limner.systems.text.dalle_mini:DalleMini",
+    "drit": "limner.systems.translation.drit:DRIT",
     "dual-encoder": "limner.systems.text.dual_encoder:DualEncoder",
     "gcgan": "limner.systems.translation.gcgan:GcGAN",
     "kl-autoencoder": "limner.systems.diffusion.autoencoder:KLAutoencoder",
