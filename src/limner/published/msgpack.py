@@ -24,6 +24,7 @@ DTYPES = {
 }
 
 DEEPEST = 64
+MOST = 1_000_000  # values in a file: names and sizes, mostly
 ARRAY, SCALAR = 1, 3  # Flax's extension types that hold numbers
 
 
@@ -44,6 +45,7 @@ class _Reader:
     def __init__(self, content: memoryview) -> None:
         self.content = content
         self.at = 0
+        self.left = MOST
 
     def take(self, count: int) -> memoryview:
         taken = self.content[self.at : self.at + count]
@@ -56,8 +58,9 @@ class _Reader:
         return struct.unpack(f">{form}", self.take(struct.calcsize(form)))[0]
 
     def value(self, depth: int = 0) -> Any:
-        if depth > DEEPEST:
-            raise BadCheckpoint(f"a msgpack file nested more than {DEEPEST} deep.")
+        self.left -= 1
+        if depth > DEEPEST or self.left < 0:
+            raise BadCheckpoint(f"a msgpack file nested more than {DEEPEST} deep, or with more in it than weights.")
         kind = self.number("B")
         if kind <= 0x7F:
             return kind
@@ -94,6 +97,13 @@ class _Reader:
                 return self.mapping(self.number("HI"[kind - 0xDE]), depth)
         raise BadCheckpoint(f"a damaged msgpack file: there is no type {kind:#x}.")
 
+    def flat(self) -> list[Any]:
+        """A shape, a name and bytes, as an array's extension holds them."""
+        found = self.value(DEEPEST - 2)
+        if not (isinstance(found, list) and len(found) == 3 and isinstance(found[2], bytes)):
+            raise BadCheckpoint("a damaged msgpack file: an array that is none.")
+        return found
+
     def text(self, length: int) -> str:
         return str(self.take(length), "utf-8")
 
@@ -115,7 +125,7 @@ class _Reader:
         packed = self.take(length)
         if kind not in (ARRAY, SCALAR):
             raise BadCheckpoint(f"a msgpack file with objects of a kind ({kind}) that limner doesn't read.")
-        shape, name, content = _Reader(packed).value()
+        shape, name, content = _Reader(packed).flat()
         if not isinstance(name, str) or name not in DTYPES:
             raise BadCheckpoint(f"arrays of a kind that limner doesn't read: {name}.")
         dtype = DTYPES[name]
