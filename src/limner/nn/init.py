@@ -50,7 +50,5 @@ def _draw(module: nn.Module, draw: Callable[[Tensor], Tensor]) -> None:
 def _underlying(layer: nn.Module) -> Tensor:
     """The parameter that is trained: under a parametrisation, `layer.weight` is only computed from it."""
     if parametrize.is_parametrized(layer, "weight"):
-        original: Tensor = layer.parametrizations.weight.original  # type: ignore[union-attr]
-        return original
-    weight: Tensor = layer.weight  # type: ignore[assignment]
-    return weight
+        return layer.parametrizations.weight.original  # type: ignore[union-attr, return-value]
+    return layer.weight  # type: ignore[return-value]

@@ -57,7 +57,9 @@ def losses(record: Record) -> Outputs:
         raise BadInput(f"{where}: pix2pix has the paper's objective (vanilla), not {options['gan_mode']}.")
     generator, judge = under("G.", state), under("D.", state)
     source, target = record.input("A"), record.input("B")
-    layers = {"basic": 3, "n_layers": options.get("n_layers_D", 3)}
+    pixels = options["netD"] == "pixel"
+    layers = 3 if options["netD"] == "basic" else options.get("n_layers_D", 3)
+    fields = {number: field for field, number in LAYERS.items()}
     system = Pix2Pix(
         Pix2Pix.Config(
             source_channels=source.shape[1],
@@ -66,15 +68,13 @@ def losses(record: Record) -> Outputs:
             depth=unet_depth(generator),
             norm=options["norm"],
             dropout=0,
-            field=1
-            if options["netD"] == "pixel"
-            else next(f for f, n in LAYERS.items() if n == layers[options["netD"]]),  # type: ignore[arg-type]
+            field=1 if pixels else fields[layers],
             discriminator_width=options["ndf"],
             l1=options["lambda_L1"],
         )
     )
     fill(system.generator, renamed(generator, unet_names(system.config.depth), where), where)
-    fill(system.discriminator, renamed(judge, PIXEL_NAMES if options["netD"] == "pixel" else PATCH_NAMES, where), where)
+    fill(system.discriminator, renamed(judge, PIXEL_NAMES if pixels else PATCH_NAMES, where), where)
     told = moves(system, Paired(source, target))
     with torch.no_grad():
         fake = system(source)

@@ -30,7 +30,7 @@ def resnet_names(published: Iterable[str]) -> dict[str, str]:
     blocks = resnet_blocks(published)
     dropout = not any(".conv_block.5." in name for name in published)
     stages = {1: 0, 4: 1, 7: 2, 10 + blocks: 3 + blocks, 13 + blocks: 4 + blocks, 17 + blocks: 5 + blocks}
-    modules = {}
+    modules: dict[str, str] = {}
     for theirs, ours in stages.items():
         modules |= {f"model.{theirs}": f"{ours}.0", f"model.{theirs + 1}": f"{ours}.1"}
     for block in range(blocks):

@@ -16,12 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.data.kinds import Unpaired
+from limner.data.prepare import Preparation
 from limner.errors import BadInput, CannotDo
 from limner.nn import init
 from limner.nn.vgg import VGG
 from limner.rng import Rng
 from limner.system import Game, Player, System, adam, to_uint8
-from limner.systems.translation.pictures import mirrored, taken
+from limner.systems.translation.pictures import each_of, mirrored, taken
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 """Where styles are compared; content and AdaIN live in the last."""
@@ -34,6 +35,7 @@ class AdaIN(System):
     """Content (B, 3, H, W) in [-1, 1] and style codes (B or 1, 2, 8 width) -> restyled pictures, unclipped."""
 
     config: Config
+    preparation = Preparation(resize=512, flip=False)
 
     @dataclass(frozen=True)
     class Config:
@@ -97,7 +99,7 @@ class AdaIN(System):
 
         Codes can be mixed: `0.3 * one + 0.7 * other` is the paper's interpolation (eq. 15).
         """
-        return torch.cat([statistics(self.features(each)) for each in self._taken(pictures).split(1)])
+        return torch.cat([statistics(self.features(each)) for each in each_of(self._taken(pictures))])
 
     def random_style(self, seed: int) -> Tensor:
         raise CannotDo("AdaIN knows no styles of its own to draw from. Take one from a picture: style_of(pictures).")
@@ -116,7 +118,7 @@ class AdaIN(System):
             raise BadInput(f"AdaIN: mask has shape {mask.shape}, the pictures are (N, H, W) = {pictures.shape[:3]}.")
         codes = style.to(content).expand(len(content), -1, -1)
         painted = []
-        for number, each in enumerate(content.split(1)):
+        for number, each in enumerate(each_of(content)):
             where = [None] if mask is None else [mask[number]]
             painted.append(self._painted(each, codes[number : number + 1], where, 1.0))
         return to_uint8(torch.cat(painted))
@@ -153,7 +155,7 @@ class AdaIN(System):
         mixture = torch.tensor(weights or [1.0] * len(examples), dtype=torch.float32)
         mixture = (mixture / mixture.sum()).to(content.device).view(-1, 1, 1)
         painted, codes = [], None
-        for each in content.split(1):
+        for each in each_of(content):
             if codes is None or keep_colours:
                 shown = [recoloured(example, each) if keep_colours else example for example in examples]
                 codes = torch.cat([statistics(self.features(example)) for example in shown])  # (K, 2, 512)
@@ -166,7 +168,7 @@ class AdaIN(System):
     def _painted(self, content: Tensor, codes: Tensor, masks: Sequence[np.ndarray | None], strength: float) -> Tensor:
         """One content (1, 3, H, W), each code (K, 2, 512) where its mask (H, W) is True, or everywhere."""
         features = target = self.features(content)
-        for code, mask in zip(codes.split(1), masks, strict=True):
+        for code, mask in zip(each_of(codes), masks, strict=True):
             if mask is None:
                 target = restyled(features, code)
                 continue
@@ -264,9 +266,10 @@ def recoloured(style: Tensor, content: Tensor) -> Tensor:
 
     def root(pixels: Tensor) -> Tensor:
         values, vectors = torch.linalg.eigh(pixels @ pixels.T + torch.eye(3).to(pixels))
-        return vectors @ values.sqrt().diag() @ vectors.T
+        half: Tensor = vectors @ values.sqrt().diag() @ vectors.T
+        return half
 
     theirs, _, _ = standardised(style)
     ours, mean, std = standardised(content)
-    moved = root(ours) @ torch.linalg.solve(root(theirs), theirs) * std + mean
+    moved: Tensor = root(ours) @ torch.linalg.solve(root(theirs), theirs) * std + mean
     return (2 * moved - 1).view_as(style).to(style)

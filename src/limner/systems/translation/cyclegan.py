@@ -21,7 +21,7 @@ from limner.nn import init
 from limner.nn.patch_discriminator import Norm, PatchDiscriminator, normalisation
 from limner.rng import Rng
 from limner.system import Game, Player, System, adam, frozen, held_then_falling, to_uint8
-from limner.systems.translation.pictures import mirrored, taken
+from limner.systems.translation.pictures import each_of, mirrored, taken
 
 
 class CycleGAN(System):
@@ -36,7 +36,7 @@ class CycleGAN(System):
         blocks: int = 9  # the published 6 for pictures of 128 pixels
         discriminator_width: int = 64
         cycle: tuple[float, float] = (10.0, 10.0)  # weights of A -> B -> A and of B -> A -> B, eq. 2
-        identity: float = 0.5  # of the cycle's weight, section 5.2; 0: none, and the generators' cost halves
+        identity: float = 0.5  # of the cycle's weight, section 5.2; 0: none, two of six passes less
         history: int = 50  # fakes of the past that each discriminator may be shown again; 0: only new ones
         learning_rate: float = 2e-4
         hold: int = 100_000  # steps at the full rate: the published 100 epochs for a thousand pictures
@@ -217,4 +217,4 @@ def repainted(pictures: np.ndarray, generator: ResNetGenerator, *, system: str) 
     if min(height, width) < 5:  # the residual blocks mirror maps of a quarter of the size, which takes two cells
         raise BadInput(f"{system} translates pictures of at least 5 pixels a side, not {width}x{height}.")
     source = mirrored(source, 4).to(next(generator.parameters()).device)
-    return to_uint8(torch.cat([generator(each) for each in source.split(1)])[..., :height, :width])
+    return to_uint8(torch.cat([generator(each) for each in each_of(source)])[..., :height, :width])

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limner.data.kinds import Unpaired
+from limner.data.prepare import Preparation
 from limner.errors import BadInput
 from limner.losses import least_squares
 from limner.nn import init
@@ -28,6 +29,7 @@ class GcGAN(System):
     """Pictures (B, 3, H, W) in [-1, 1] of domain A -> domain B; H and W multiples of 4."""
 
     config: Config
+    preparation = Preparation(resize=288)
 
     @dataclass(frozen=True)
     class Config:

@@ -34,3 +34,8 @@ def taken(pictures: np.ndarray, channels: int = 3, *, system: str) -> Tensor:
             f"{pictures.shape}."
         )
     return from_uint8(pictures)
+
+
+def each_of(batch: Tensor) -> tuple[Tensor, ...]:
+    """The rows of (N, ...), each as (1, ...): for what takes them one at a time, so that memory is bounded."""
+    return batch.chunk(len(batch))

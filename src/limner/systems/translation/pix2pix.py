@@ -26,10 +26,13 @@ from limner.nn import init
 from limner.nn.patch_discriminator import Norm, PatchDiscriminator, normalisation
 from limner.rng import Rng, derive
 from limner.system import Game, Player, System, adam, frozen, held_then_falling, to_uint8
-from limner.systems.translation.pictures import mirrored, taken
+from limner.systems.translation.pictures import each_of, mirrored, taken
 
-LAYERS = {16: 1, 34: 2, 70: 3, 142: 4, 286: 5}
-"""Layers of the PatchGAN by the pixels a side of the patch that one of its scores sees (appendix 6.1.2)."""
+Field = Literal[1, 16, 34, 70, 142, 286]
+"""Pixels a side of the patch that one of a discriminator's scores sees."""
+
+LAYERS: dict[Field, int] = {16: 1, 34: 2, 70: 3, 142: 4, 286: 5}
+"""Layers of the PatchGAN by its field (appendix 6.1.2)."""
 
 
 class Pix2Pix(System):
@@ -47,7 +50,7 @@ class Pix2Pix(System):
         skips: bool = True  # False: the encoder-decoder that table 2 compares with
         norm: Norm = "batch"
         dropout: float = 0.5
-        field: Literal[1, 16, 34, 70, 142, 286] = 70  # pixels a side of the patches that are judged
+        field: Field = 70  # pixels a side of the patches that are judged
         discriminator_width: int = 64
         conditional: bool = True  # False: the discriminator doesn't see the source (eq. 2)
         adversarial: float = 1.0  # weight of eq. 1 or 2; 0: no discriminator, table 1's "L1"
@@ -126,7 +129,7 @@ class Pix2Pix(System):
     def preview(self, batch: Paired, rng: Rng) -> Tensor:
         """Sources, what is painted, and the true targets."""
         source, target = batch.source[:6], batch.target[:6]
-        painted = torch.cat([self.paint(each) for each in source.split(1)])
+        painted = torch.cat([self.paint(each) for each in each_of(source)])
         return torch.stack([shown(source), shown(painted), shown(target)], 1).flatten(0, 1)
 
     @torch.inference_mode()
@@ -140,7 +143,7 @@ class Pix2Pix(System):
         height, width = source.shape[-2:]
         source = mirrored(source, 2**self.config.depth).to(next(self.parameters()).device)
         painted = []
-        for each in source.split(1):
+        for each in each_of(source):
             with torch.random.fork_rng():
                 torch.manual_seed(derive(seed, "dropout"))
                 painted.append(self.paint(each))
@@ -149,7 +152,8 @@ class Pix2Pix(System):
     def paint(self, source: Tensor) -> Tensor:
         """One source (1, C, H, W) -> its target; with noise from torch's global generator if the config says so."""
         with live(self.generator) if self.config.noisy else nullcontext():
-            return self(source)
+            painted: Tensor = self(source)
+        return painted
 
 
 class UNet(nn.Module):
