@@ -45,7 +45,7 @@ class Move:
     def norm(self, *modules: nn.Module) -> Tensor:
         """Norm of the gradient in `modules`, or in everything that the player owns."""
         wanted = {parameter for module in modules for parameter in module.parameters()} or self.gradients.keys()
-        each = [torch.linalg.vector_norm(self.gradients[parameter]) for parameter in wanted]
+        each = [torch.linalg.vector_norm(self.gradients[p], dtype=torch.float64) for p in wanted]  # millions of squares
         norm: Tensor = torch.linalg.vector_norm(torch.stack(each))
         return norm
 
