@@ -241,7 +241,7 @@ def test_an_old_film_stays_when_the_disk_is_full(film: Path, monkeypatch: pytest
         again(film)
     monkeypatch.undo()
     assert (film / "film.mp4").read_bytes() == before
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
     with pytest.raises(DiskFull, match="Nothing was begun"):
         again(film)
     monkeypatch.undo()

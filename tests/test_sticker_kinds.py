@@ -40,7 +40,7 @@ def test_batches_are_in_range_and_repeat(sticker_art: Path, kind: Kind) -> None:
 
 def test_a_sample_does_not_depend_on_the_batch_it_is_in(sticker_art: Path) -> None:
     data = StickerData("captioned", 64, 36)
-    assert torch.equal(data.batch(5, 4).pictures[:2], data.batch(5, 2).pictures)  # type: ignore[attr-defined]
+    assert torch.equal(data.batch(5, 4).pictures[:2], data.batch(5, 2).pictures)
 
 
 def test_training_never_sees_a_held_out_combination() -> None:
@@ -83,9 +83,9 @@ def test_pairs_are_decided_by_their_source(sticker_art: Path) -> None:
 @pytest.mark.parametrize("mistake", [{"kind": "clips"}, {"split": "test"}])
 def test_unknown_kinds_and_splits_are_named(mistake: dict[str, str]) -> None:
     with pytest.raises(BadInput, match="captioned" if "kind" in mistake else "held-out"):
-        StickerData(**mistake)  # type: ignore[arg-type]
+        StickerData(**mistake)
     with pytest.raises(BadInput, match="lines, labels, night"):
-        kinds.paired(0, 0, pairing="sepia")  # type: ignore[arg-type]
+        kinds.paired(0, 0, pairing="sepia")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -25,7 +25,7 @@ ALL = Lexicon(nouns())  # so that the tests don't depend on what the shipped mod
 
 def film(text: str, *, words: int = 45, how: str = "hand") -> list[Scene]:
     story = parse_story(text)
-    return ExtractiveWriter(words, ALL).write(story, split_scenes(story, how=how))  # type: ignore[arg-type]
+    return ExtractiveWriter(words, ALL).write(story, split_scenes(story, how=how))
 
 
 def prompts(*scenes: str) -> list[str]:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from limner.film.planes import Frame, blend, planes
 from limner.rng import numpy_rng
-
-try:
-    import cv2  # optional: the same picture several times faster
-except ImportError:
-    cv2 = None  # type: ignore[assignment, unused-ignore]
 
 _FURTHEST = 1.12  # zoom
 
@@ -126,9 +123,19 @@ def subject(picture: Frame) -> tuple[float, float]:
     return float(energy.sum(axis=0) @ places), float(energy.sum(axis=1) @ places)
 
 
+@lru_cache(maxsize=1)
+def _opencv() -> Any:
+    """OpenCV, or None: it is optional, and gives the same picture several times faster."""
+    try:
+        import cv2
+    except ImportError:
+        return None
+    return cv2
+
+
 def _view(plane: Frame, box: tuple[float, float, float, float], size: tuple[int, int], fine: bool) -> Frame:
     left, top, right, bottom = box
-    if cv2 is not None and right - left <= 1.5 * size[0]:  # beyond that warpAffine would alias
+    if (cv2 := _opencv()) is not None and right - left <= 1.5 * size[0]:  # beyond that warpAffine would alias
         sx, sy = (right - left) / size[0], (bottom - top) / size[1]
         matrix = np.array([[sx, 0, left + sx / 2 - 0.5], [0, sy, top + sy / 2 - 0.5]])
         kind = (cv2.INTER_CUBIC if fine else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP

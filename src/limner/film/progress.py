@@ -6,6 +6,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from limner.film.estimate import Estimate
 
 
@@ -49,7 +51,7 @@ class Bars:
             TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
             console=self._console, transient=not self._console.is_terminal,
         )  # fmt: skip
-        self._tasks: dict[str, int] = {}
+        self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Bars:
         return self
@@ -65,11 +67,11 @@ class Bars:
     def begin(self, stage: str, total: int) -> None:
         self._bars.start()  # not before: a question may be asked after the estimate
         for name in self._tasks:  # the clock of a finished stage stands still
-            self._bars.stop_task(self._tasks[name])  # type: ignore[arg-type]
+            self._bars.stop_task(self._tasks[name])
         self._tasks[stage] = self._bars.add_task(stage, total=total)
 
     def advance(self, stage: str) -> None:
-        self._bars.advance(self._tasks[stage])  # type: ignore[arg-type]
+        self._bars.advance(self._tasks[stage])
 
     def note(self, message: str) -> None:
         self._bars.console.print(message, highlight=False, markup=False)

@@ -15,10 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from limner.errors import BadInput
 from limner.film.store import write_atomic
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 SCHEMA = 1  # raised when a file of this version can no longer be read by an older limner
 FILE = "film.toml"
@@ -195,13 +198,13 @@ def _scenes(tables: list[dict[str, Any]], where: str) -> tuple[ProjectScene, ...
     return tuple(scenes)
 
 
-T = TypeVar("T")
+T = TypeVar("T", bound="DataclassInstance")
 
 
 def _fill(cls: type[T], table: Mapping[str, Any], where: str, place: str) -> T:
     """A dataclass from a TOML table, checked against the field types and ranges."""
     hints = get_type_hints(cls)
-    known = {item.name: item for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    known = {item.name: item for item in dataclasses.fields(cls)}
     known.pop("scene", None)
     values = {}
     for name, value in table.items():

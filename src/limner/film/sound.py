@@ -292,23 +292,28 @@ def _block_powers(samples: Sound, rate: int) -> NDArray[np.float64]:
     hop = round(0.1 * rate)
     hops = max(len(samples) // hop, 1)
     energy = np.zeros(hops)
-    kernel = _k_weighting(rate)
-    tail = len(kernel) - 1
-    step = hop * 10 * _BLOCK
+    tail = len(_k_weighting(rate)) - 1
+    size = 1 << math.ceil(math.log2(rate * _BLOCK + 2 * tail))
+    step = max(1, (size - 2 * tail) // hop) * hop  # as much as one transform of that size can filter
     for start in range(0, hops * hop, step):
         stop = min(start + step, hops * hop)
         piece = np.asarray(samples[max(0, start - tail) : stop], np.float64).reshape(-1, *samples.shape[1:])
         piece = piece.reshape(len(piece), -1)
         lead = start - max(0, start - tail)
-        size = 1 << (len(piece) + tail - 1).bit_length()
-        spectrum = np.fft.rfft(kernel, size)[:, None]
-        weighted = np.fft.irfft(np.fft.rfft(piece, size, axis=0) * spectrum, size, axis=0)[lead : len(piece)]
+        length = 1 << (len(piece) + tail - 1).bit_length()  # less for the last piece
+        spectrum = np.fft.rfft(piece, length, axis=0) * _k_spectrum(rate, length)[:, None]
+        weighted = np.fft.irfft(spectrum, length, axis=0)[lead : len(piece)]
         squares = np.square(weighted).sum(axis=1)
         squares = np.pad(squares, (0, -len(squares) % hop)).reshape(-1, hop)
         energy[start // hop : start // hop + len(squares)] = squares.sum(axis=1)
     if hops < 4:
         return np.array([energy.sum() / max(len(samples[: hops * hop]), 1)])
     return np.asarray(np.convolve(energy, np.ones(4), mode="valid") / (4 * hop))
+
+
+@lru_cache(maxsize=2)
+def _k_spectrum(rate: int, length: int) -> NDArray[np.complex128]:
+    return np.asarray(np.fft.rfft(_k_weighting(rate), length))
 
 
 @lru_cache(maxsize=8)
