@@ -37,12 +37,14 @@ from limner.systems.text.vqgan import VQGAN
 from limner.systems.translation.adain import AdaIN
 from limner.systems.translation.bicyclegan import BicycleGAN
 from limner.systems.translation.cyclegan import CycleGAN
+from limner.systems.translation.drit import DRIT
 from limner.systems.translation.gcgan import GcGAN
 from limner.systems.translation.msgan import MSGAN
 from limner.systems.translation.msgan_dcgan import MSGANDCGAN
 from limner.systems.translation.munit import MUNIT
 from limner.systems.translation.pix2pix import Pix2Pix
 from limner.systems.translation.pix2pixhd import Pix2PixHD
+from limner.systems.translation.pixel_domain_transfer import PixelDomainTransfer
 from limner.systems.translation.unit import UNIT
 from limner.systems.translation.unit_shared import SharedUNIT
 from limner.systems.translation.upscaler import Upscaler
@@ -121,6 +123,10 @@ def planned(numbers: Sequence[int]) -> Planned:
 
 
 CASES = {
+    "pixel-domain-transfer": Case(
+        PixelDomainTransfer.Config(width=4, discriminator_width=4),
+        lambda numbers: Paired(pictures(numbers, 64, "source"), pictures(numbers, 64, "target")),
+    ),
     "msgan": Case(
         MSGAN.Config(style=2, depth=3, width=4, discriminator_width=4, discriminator_layers=1),
         lambda numbers: Paired(pictures(numbers, 16, "source"), pictures(numbers, 16, "target")),
@@ -144,6 +150,10 @@ CASES = {
         lambda numbers: Unpaired(pictures(numbers, 24, "a"), pictures(numbers, 24, "b")),
     ),
     "dalle-mini": Case(DALLE_MINI, tokens),
+    "drit": Case(
+        DRIT.Config(width=2, style_width=2, discriminator_width=2, scales=2, content_depth=1, content_steps=1),
+        lambda numbers: Unpaired(pictures(numbers, 44), pictures(numbers, 44, "of the other domain")),
+    ),
     "dual-encoder": Case(JUDGE, tokens),
     "gcgan": Case(
         GcGAN.Config(size=(24, 24), shared=False, width=4, blocks=1, discriminator_width=4, history=3),

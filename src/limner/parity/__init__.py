@@ -20,6 +20,7 @@ SYSTEMS = {
     "munit": "limner.parity.munit",
     "pix2pix": "limner.parity.pix2pix",
     "pix2pixhd": "limner.parity.pix2pixhd",
+    "pixel-domain-transfer": "limner.parity.pixel_domain_transfer",
     "sean": "limner.parity.sean",
     "spade": "limner.parity.spade",
     "unit": "limner.parity.unit",
