@@ -75,8 +75,8 @@ class MUNIT(System):
     def play(self, batch: Unpaired, rng: Rng) -> Game:
         """Eq. 5, with those losses of section 5.1 that are asked for. Each player's move draws its own styles."""
         config, a, b = self.config, batch.a, batch.b
-        fits(a, config.downs, "MUNIT")
-        fits(b, config.downs, "MUNIT")
+        fits(a, config.downs, "MUNIT", self.discriminator_a.least)
+        fits(b, config.downs, "MUNIT", self.discriminator_a.least)
         with torch.no_grad():
             style_a, style_b = self.drawn(rng, "style to judge", a)
             fake_a = self.generator_a.decode(self.generator_b.content(b), style_a)
@@ -171,14 +171,12 @@ class MUNIT(System):
         return torch.randn(1, self.config.style_width, generator=torch_rng(seed, "style"))
 
 
-def fits(pictures: Tensor, downs: int, name: str) -> None:
-    """`BadInput` for pictures (B, 3, H, W) whose sides can't be halved `downs` times, or are too small."""
+def fits(pictures: Tensor, downs: int, name: str, least: int = 16) -> None:
+    """`BadInput` for pictures (B, 3, H, W) whose sides can't be halved `downs` times, or are below `least`."""
     height, width = pictures.shape[-2:]
     if height % 2**downs or width % 2**downs:
-        raise BadInput(
-            f"{name} wants sides that are multiples of {2**downs}, not {width}x{height}. Resize or crop them."
-        )
-    if min(height, width) < (least := max(16, 2 ** (downs + 1))):
+        raise BadInput(f"{name} wants sides that are multiples of {2**downs}, not {width}x{height}: resize or crop.")
+    if min(height, width) < (least := max(least, 2 ** (downs + 1))):
         raise BadInput(f"{name} wants pictures of at least {least} pixels a side, not {width}x{height}.")
 
 
@@ -379,6 +377,7 @@ class MultiScaleDiscriminator(nn.Module):
     def __init__(self, width: int, depth: int, scales: int) -> None:
         super().__init__()
         self.scales = nn.ModuleList(PatchDiscriminator(width, depth) for _ in range(scales))
+        self.least = 2 ** (depth + scales - 1)  # pixels a side: the last padding mirrors two rows
 
     def forward(self, x: Tensor) -> list[Tensor]:
         scores = []

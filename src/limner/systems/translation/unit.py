@@ -78,8 +78,8 @@ class UNIT(System):
         """Eq. 2, where each posterior is normal around its code with variance 1. Each player's move draws its own
         noise."""
         config, a, b = self.config, batch.a, batch.b
-        fits(a, config.downs, "UNIT")
-        fits(b, config.downs, "UNIT")
+        fits(a, config.downs, "UNIT", self.discriminator_a.least)
+        fits(b, config.downs, "UNIT", self.discriminator_a.least)
         with torch.no_grad():
             latent_a = noisy(self.generator_a.encode(a), rng, "to judge a")
             latent_b = noisy(self.generator_b.encode(b), rng, "to judge b")
