@@ -22,6 +22,7 @@ from limner.systems.translation.upscaler import Upscaler
 HERE = Path(__file__).parent
 VERBS = [
     ["draw"], ["film"], ["film", "status"], ["film", "choose"], ["train"], ["resume"], ["systems"], ["doctor"],
+    ["translate"], ["data", "check"],
     ["stickers", "fetch"], ["stickers", "show"], ["stickers", "make"], ["stickers", "book"],
 ]  # fmt: skip
 LEAST = {
@@ -29,8 +30,10 @@ LEAST = {
     "film": ["story.txt"],
     "film status": ["film.limner"],
     "film choose": ["film.limner"],
-    "train": ["upscaler", "--data", "stickers:collages", "--out", "run"],
+    "train": ["vqgan", "--data", "stickers:collages", "--out", "run"],
     "resume": ["run"],
+    "translate": ["run", "a.png", "-o", "painted"],
+    "data check": ["facades"],
     "stickers make": ["edits", "-o", "edits"],
     "stickers book": ["-o", "book"],
 }
@@ -83,7 +86,8 @@ def test_help_lists_the_verbs_without_loading_torch_or_tyro() -> None:
 
 def test_the_lists_here_are_all_the_verbs() -> None:
     assert {words[0] for words in VERBS} == set(cli.VERBS)
-    assert {words[1] for words in VERBS if words[0] == "stickers"} == set(cli.GROUPS["stickers"])
+    for verb, group in cli.GROUPS.items():
+        assert {words[1] for words in VERBS if words[0] == verb} == set(group)
 
 
 @pytest.mark.parametrize("words", VERBS, ids=" ".join)
@@ -103,7 +107,7 @@ def test_a_dry_run_prints_what_would_be_done_and_does_nothing(limner: Limner, wo
 def test_a_dry_run_of_training_shows_the_whole_configuration(limner: Limner) -> None:
     said = limner("train", *LEAST["train"], "--dry-run", "--set", "width=7", "--steps", "12")
     shown = json.loads(said.out)
-    assert shown["config"]["width"] == 7 and shown["config"]["factor"] == 5 and shown["options"]["steps"] == 12
+    assert shown["config"]["width"] == 7 and shown["config"]["codebook"] == 16384 and shown["options"]["steps"] == 12
 
 
 def test_version(limner: Limner) -> None:
@@ -122,7 +126,7 @@ def test_systems_are_listed_and_explained(limner: Limner) -> None:
     listed = limner("systems").out.splitlines()
     assert any(line.startswith("vqgan ") for line in listed)
     assert "codebook: int = 16384" in limner("systems", "vqgan").out
-    refused(limner("systems", "vqgam"), 2, "vqgam", "Did you mean vqgan?")
+    refused(limner("systems", "vqgam"), 2, "vqgam", "Did you mean vqgan")
 
 
 # Slips
@@ -139,8 +143,14 @@ def test_systems_are_listed_and_explained(limner: Limner) -> None:
         (["draw", "a fox", "--model", "nowhere"], ["'nowhere'", "no such file or folder"]),
         (["draw", "a fox", "--model", "nobody/nothing"], ["nobody/nothing", "not on this machine"]),
         (["draw", "a fox", "--model", "."], ["no model folder", "config.json"]),
-        (["train", "vqgam", "--data", "stickers:collages", "-o", "run"], ["vqgam", "Did you mean vqgan?"]),
-        (["train", "vqgan", "--data", "nothing", "-o", "run"], ["--data nothing", "stickers:collages"]),
+        (["train", "vqgam", "--data", "stickers:collages", "-o", "run"], ["vqgam", "Did you mean vqgan"]),
+        (["train", "vqgan", "--data", "nothing", "-o", "run"], ["--data nothing", "no such folder", "collages"]),
+        (["train", "upscaler", "--data", "stickers:collages", "-o", "run"], ["Upscaler trains on Paired", "Pictures"]),
+        (["train", "upscaler", "--data", "stickers:lines:9x9", "-o", "run"], ["9x9", "WIDTHxHEIGHT"]),
+        (["train", "sticker-reader", "--data", ".", "-o", "run"], ["Read data", "no folder holds"]),
+        ([*TRAIN, "--prepare", "crop=64"], ["--prepare is for folders"]),
+        ([*TRAIN, "--budget", "10x"], ["--budget 10x", "10m"]),
+        (["data", "check", "nowhere"], ["nowhere", "no folder, zip or tar"]),
         ([*TRAIN, "--set", "width"], ["name=value"]),
         ([*TRAIN, "--set", "colour=3"], ["colour", "codebook"]),
         ([*TRAIN, "--set", "width=wide"], ["width", "'wide'", "int"]),

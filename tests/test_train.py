@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 
 
 def train(path: Path, steps: int, system: type = Duel, **options: object) -> Trainer:
-    fixed = {"batch": 4, "threads": 1, "save": 1e9, "sample": 0, "log": 1}
+    fixed = {"batch": 4, "threads": 1, "save": 1e9, "sample": 0, "log": 1, "precision": "fp32"}
     torch.manual_seed(0)
     trainer = Trainer("duel", system(), Noise(), Run(path), Options(steps=steps, **{**fixed, **options}))  # type: ignore[arg-type]
     trainer.fit()
@@ -92,7 +92,8 @@ def test_the_games_step_is_the_classic_loop(tmp_path: Path) -> None:
 
     system = Duel()
     start = {name: tensor.clone() for name, tensor in system.state_dict().items()}
-    trainer = Trainer("duel", system, Noise(), Run(tmp_path / "run"), Options(steps=3, batch=4, threads=1, sample=0))
+    options = Options(steps=3, batch=4, threads=1, sample=0, precision="fp32")
+    trainer = Trainer("duel", system, Noise(), Run(tmp_path / "run"), options)
     trainer.fit()
 
     mine = Duel()
@@ -174,7 +175,7 @@ def test_interrupting_saves_and_the_same_command_goes_on(tmp_path: Path) -> None
         if progress.step == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
-    options = Options(steps=6, batch=4, threads=1, save=1e9, sample=0, log=1)
+    options = Options(steps=6, batch=4, threads=1, save=1e9, sample=0, log=1, precision="fp32")
     torch.manual_seed(0)
     with pytest.raises(Interrupted, match=r"step [34]"):
         Trainer("duel", Duel(), Noise(), Run(tmp_path / "run"), options, listener=stop).fit()

@@ -5,5 +5,5 @@ from limner import cli
 from limner.jobs import training
 
 if __name__ == "__main__":
-    training.open_source = lambda data, seed: Enlarged()
+    training.open_source = lambda *_: Enlarged()
     cli.main()

@@ -7,6 +7,7 @@ that `limner --help` answers at once.
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -71,11 +72,14 @@ class Train:
     system: tyro.conf.Positional[str]
     """What to train: see limner systems."""
     data: str
-    """The data: stickers:KIND, or codes:, lineups:, plans:, written: or repairs: and the folder of a codec."""
+    """A folder, zip or tar of your own; stickers:KIND; or codes:, lineups:, plans:, written:, repairs:, latents: and a
+    model."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The run directory."""
     set: tyro.conf.UseAppendAction[list[str]] = field(default_factory=list)
     """Options of the system, as name=value; limner systems NAME lists them."""
+    prepare: tyro.conf.UseAppendAction[list[str]] = field(default_factory=list)
+    """How the pictures of a folder are prepared, as name=value: resize, fit, crop, flip, backwards, factor."""
     start_from: Path | None = None
     """A run or model folder whose weights a new run begins with."""
     steps: int = 10_000
@@ -96,8 +100,8 @@ class Train:
     """Steps between sheets of samples; 0 for none."""
     log: int = 20
     """Steps between log lines."""
-    budget: float = 0.0
-    """Minutes after which training stops well; 0 for no limit."""
+    budget: str = "0"
+    """Time after which training stops well, such as 10m, 90s or 2h; 0 for no limit."""
     shard: bool = False
     """Split a single player's weights over the processes of torchrun (FSDP2)."""
     dry_run: bool = False
@@ -107,13 +111,18 @@ class Train:
         from limner.train import Options
 
         names = {option.name for option in dataclasses.fields(Options)}
-        return Options(**{name: value for name, value in vars(self).items() if name in names})
+        given = {name: value for name, value in vars(self).items() if name in names}
+        return Options(**given | {"budget": _minutes(self.budget)})
 
     def resolved(self) -> dict[str, Any]:
-        from limner.jobs.training import fitting_config, open_source
+        from limner.jobs.sources import open_source
+        from limner.jobs.training import fitting_config
+        from limner.systems import find
 
-        config = fitting_config(self.system, open_source(self.data, self.seed), _changes(self.set))
+        source = open_source(self.data, find(self.system), self.seed, _changes(self.prepare, "--prepare"))
+        config = fitting_config(self.system, source, _changes(self.set))
         return {"system": self.system, "config": dataclasses.asdict(config), "data": self.data, "out": str(self.out),
+                "prepare": dataclasses.asdict(source.preparation) if hasattr(source, "preparation") else None,
                 "options": dataclasses.asdict(self.options())}  # fmt: skip
 
     def run(self) -> int:
@@ -122,7 +131,8 @@ class Train:
         with _Bar() as bar:
             newest = train(
                 self.system, self.data, self.out, self.options(),
-                changes=_changes(self.set), start_from=self.start_from, listener=bar.listen,
+                changes=_changes(self.set), prepare=_changes(self.prepare, "--prepare"), start_from=self.start_from,
+                listener=bar.listen, told=bar.tell,
             )  # fmt: skip
         print(newest)
         return 0
@@ -139,8 +149,8 @@ class Resume:
     """The run directory."""
     steps: int | None = None
     """Train to this step instead."""
-    budget: float = 0.0
-    """Minutes after which training stops well; 0 for no limit."""
+    budget: str = "0"
+    """Time after which training stops well, such as 10m, 90s or 2h; 0 for no limit."""
     threads: int = 0
     """CPU threads; 0 for as many as there are cores, or what OMP_NUM_THREADS says."""
     dry_run: bool = False
@@ -149,12 +159,83 @@ class Resume:
     def run(self) -> int:
         from limner.jobs.training import resume
 
-        more: dict[str, Any] = {"budget": self.budget, "threads": self.threads}
+        more: dict[str, Any] = {"budget": _minutes(self.budget), "threads": self.threads}
         if self.steps is not None:
             more["steps"] = self.steps
         with _Bar() as bar:
-            print(resume(self.run_folder, listener=bar.listen, **more))
+            newest = resume(self.run_folder, listener=bar.listen, told=bar.tell, **more)
+        print(newest)
         return 0
+
+
+@dataclass
+class Translate:
+    """Translate pictures with a model that was trained for it.
+
+    Example: limner translate runs/facades sketch.png more-sketches/ -o painted
+    """
+
+    model: tyro.conf.Positional[str]
+    """A run, a model folder, or a model that ships with limner."""
+    pictures: tyro.conf.Positional[list[Path]]
+    """Files, folders, zips or tars of pictures; of label maps for a system that starts from them."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Folder for the results."""
+    count: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 1
+    """Outputs for each picture, from the seeds seed, seed + 1, ..."""
+    seed: int | None = None
+    """Of what the system draws at random; 0 if it isn't given."""
+    style: list[Path] = field(default_factory=list)
+    """Pictures whose styles are taken: an output for each."""
+    walk: int = 0
+    """Frames of a walk from style to style, or from the seed's style to the next seed's."""
+    video: bool = False
+    """With --walk: a film instead of a strip."""
+    mask: Path | None = None
+    """Where something is done: a picture, white there, or a folder of them with the pictures' names."""
+    instances: Path | None = None
+    """Instance maps: a file, or a folder of them with the pictures' names."""
+    backwards: bool = False
+    """From the second domain to the first."""
+    sheet: bool = False
+    """Draw a sheet with before and after, too."""
+    batch: int = 1
+    """Neighbouring pictures of one size that go through the model together."""
+    dry_run: bool = False
+    """Print the resolved options and stop."""
+
+    def run(self) -> int:
+        from limner.jobs.translating import Order, translate
+
+        order = Order(**{option.name: getattr(self, option.name) for option in dataclasses.fields(Order)})
+        with _Bar() as bar:
+            for path in translate(self.model, self.pictures, self.out, order, told=bar.tell, progress=bar.count):
+                print(path)
+        return 0
+
+
+@dataclass
+class Check:
+    """Look at a data set: what is there, what is broken, and what would be trained on.
+
+    Example: limner data check facades --for pix2pix
+    """
+
+    folder: tyro.conf.Positional[Path]
+    """A folder, zip or tar."""
+    system: Annotated[str | None, tyro.conf.arg(name="for")] = None
+    """What the system of this name would make of it."""
+    dry_run: bool = False
+    """Print the resolved options and stop."""
+
+    def run(self) -> int:
+        from limner.jobs.checking import check
+
+        with _Bar() as bar:
+            report = check(self.folder, self.system, bar.count)
+        for line in report.lines():
+            print(line)
+        return 0 if report.usable else BadInput.exit_code
 
 
 @dataclass
@@ -344,30 +425,47 @@ class FilmChoose:
         return 0
 
 
-GROUPS: dict[str, dict[str, type]] = {"stickers": {"fetch": Fetch, "show": Show, "make": Make, "book": Book}}
+GROUPS: dict[str, dict[str, type]] = {
+    "data": {"check": Check},
+    "stickers": {"fetch": Fetch, "show": Show, "make": Make, "book": Book},
+}
 VERBS: dict[str, tuple[type | None, str]] = {
     "draw": (Draw, "draw pictures from words"),
     "film": (None, "make a narrated film from a story; film status, film choose"),
     "train": (Train, "train a system"),
     "resume": (Resume, "go on with a training run"),
+    "translate": (Translate, "translate pictures with a trained model"),
+    "data": (None, "data of your own: check"),
     "stickers": (None, "the Sticker World: fetch, show, make, book"),
     "systems": (Systems, "list the systems and their options"),
     "doctor": (Doctor, "what is installed, what is missing, device, disk"),
 }
 
 
-def _changes(pairs: Sequence[str]) -> dict[str, Any]:
+def _changes(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
     """name=value pairs as a config's values: JSON where it is JSON, text otherwise."""
     changes = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise BadInput(f"--set {pair}: write it as name=value, for example --set width=64.")
+            raise BadInput(f"{option} {pair}: write it as name=value, for example {option} width=64.")
         try:
             changes[name] = json.loads(value)
         except ValueError:
             changes[name] = value
     return changes
+
+
+def _minutes(text: str) -> float:
+    """A time such as 10m, 90s, 2h, or a plain number of minutes."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in tuple("smh") else (text, "m")
+    try:
+        minutes = float(number) * {"s": 1 / 60, "m": 1, "h": 60}[unit]
+    except ValueError:
+        minutes = -1.0
+    if not 0 <= minutes < float("inf"):
+        raise BadInput(f"--budget {text}: write it as 10m, 90s or 2h.")
+    return minutes
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -389,29 +487,38 @@ def _markdown_table(about: dict[str, str]) -> Iterator[str]:
 
 
 class _Bar:
-    """A progress bar for training."""
+    """A progress bar."""
 
     def __enter__(self) -> _Bar:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self.bars = Progress(
-            TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[told]}"),
-            console=Console(stderr=True),
+            BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[told]}"),
+            console=Console(stderr=True), redirect_stdout=sys.stdout.isatty(),
         )  # fmt: skip
         self.task: TaskID | None = None
-        self.bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bars.stop()
+        if self.task is not None:
+            self.bars.stop()
 
     def listen(self, progress: Any) -> None:
+        """Training has come this far."""
         from limner.jobs.training import describe
 
+        self.count(progress.step, progress.steps, describe(progress))
+
+    def count(self, done: int, total: int, told: str = "") -> None:
         if self.task is None:
-            self.task = self.bars.add_task("training", total=progress.steps, told="")
-        self.bars.update(self.task, completed=progress.step, told=describe(progress))
+            self.bars.start()
+            self.task = self.bars.add_task("", total=total, told=told)
+        self.bars.update(self.task, completed=done, total=total, told=told)
+
+    def tell(self, text: str) -> None:
+        """A line that stays, above the bar."""
+        self.bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _help() -> str:
@@ -481,6 +588,9 @@ def run(args: Sequence[str]) -> int:
 
 def main() -> None:
     """The `limner` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names may hold what the terminal's encoding doesn't
     try:
         code = run(sys.argv[1:])
     except LimnerError as error:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from limner.data.prepare import Preparation
 from limner.errors import BadInput, CannotDo
 from limner.rng import Rng
 
@@ -106,6 +107,8 @@ class System(nn.Module):
     """A published method. `Config` is a frozen dataclass; the constructor takes one, or nothing for its defaults."""
 
     Config: ClassVar[type]
+    preparation: ClassVar[Preparation] = Preparation()
+    """How pictures of a folder are resized, cropped and mirrored to train on, as the published loader does it."""
     players: dict[str, Player]
 
     def __init__(self, config: Any) -> None:

@@ -102,12 +102,19 @@ def best_device() -> torch.device:
 
 @dataclass
 class Progress:
-    """What a listener gets to hear; the command line draws it."""
+    """What a listener gets to hear; the command line draws it.
+
+    measured: the running metric when it was last taken; empty where there is none
+    seconds: since this start
+    seconds_left: to the last step, or to the end of the budget
+    """
 
     step: int
     steps: int
     losses: dict[str, float]
+    measured: dict[str, float]
     seconds: float
+    seconds_left: float
     samples_per_second: float
 
 
@@ -198,6 +205,7 @@ class Trainer:
 
     name: the system's name in the table, saved with the run
     data: what the run says of its data (any JSON), saved with the run
+    measure: takes the running metric, by name; asked whenever a sheet of samples is due
     """
 
     def __init__(
@@ -211,8 +219,10 @@ class Trainer:
         data: Any = None,
         start_from: Path | None = None,
         listener: Listener | None = None,
+        measure: Callable[[], dict[str, float]] | None = None,
     ) -> None:
-        self.run, self.source, self.listener = run, source, listener
+        self.run, self.source, self.listener, self.measure = run, source, listener, measure
+        self.measured: dict[str, float] = {}
         known = run.config() or {}
         precision = options.precision
         if precision == "auto":
@@ -328,16 +338,9 @@ class Trainer:
                 now = time.monotonic()
                 done = self.step >= options.steps
                 out_of_time = bool(options.budget) and now - began > 60 * options.budget
-                if rank() == 0 and (self.step % options.log == 0 or done):
-                    speed = (self.step - first) * options.batch / (now - began)
-                    self.run.log({"step": self.step, **losses, "seconds": round(now - began, 2)})
-                    if board is not None:
-                        for term, value in losses.items():
-                            board.add_scalar(term, value, self.step)
-                    if self.listener:
-                        self.listener(Progress(self.step, options.steps, losses, now - began, speed))
-                if rank() == 0 and options.sample and (self.step % options.sample == 0 or done):
-                    self._sample(micro[0])
+                if rank() == 0:
+                    pace = (now - began) / (self.step - first)
+                    self._report(board, losses, micro[0], now - began, pace, last=done or out_of_time)
                 if self._agreed(done or out_of_time or bool(stopped) or now - saved > options.save):
                     self.save()
                     saved = time.monotonic()
@@ -368,18 +371,49 @@ class Trainer:
             state |= {"limner": __version__, "torch": torch.__version__}
             self.run.save(self.step, self.config, weights, moments, state)
 
-    @torch.no_grad()
+    def _report(
+        self, board: Any, losses: dict[str, float], micro: tuple[Any, Rng], seconds: float, pace: float, *, last: bool
+    ) -> None:
+        """Samples, the running metric, the log and the listener, where they are due. `pace`: seconds a step."""
+        options = self.options
+        entry = dict(losses)
+        if look := bool(options.sample) and (self.step % options.sample == 0 or last):
+            self._sample(micro)
+            if self.measure is not None and not options.shard:
+                with self._as_used():
+                    self.measured = self.measure()
+                entry |= self.measured
+        if not (look or last or self.step % options.log == 0):
+            return
+        self.run.log({"step": self.step, **entry, "seconds": round(seconds, 2)})
+        if board is not None:
+            for term, value in entry.items():
+                board.add_scalar(term, value, self.step)
+        if self.listener:
+            left = (options.steps - self.step) * pace
+            if options.budget:
+                left = max(0.0, min(left, 60 * options.budget - seconds))
+            self.listener(
+                Progress(self.step, options.steps, losses, self.measured, seconds, left, options.batch / pace)
+            )
+
     def _sample(self, micro: tuple[Any, Rng]) -> None:
         batch, rng = micro
         if type(self.system).preview is System.preview:
             return
+        with self._as_used(), self._autocast():
+            pictures = self.system.preview(batch.to(self.device), rng)
+        write_bytes(self.run.path / "samples" / f"{self.step:08d}.png", _sheet_png(pictures))
+
+    @contextmanager
+    def _as_used(self) -> Iterator[None]:
+        """The system as a user would have it now: moving averages for parameters, and not in training."""
         self.system.eval()
         try:
-            with self._averaged(), self._autocast():
-                pictures = self.system.preview(batch.to(self.device), rng)
+            with torch.no_grad(), self._averaged():
+                yield
         finally:
             self.system.train()
-        write_bytes(self.run.path / "samples" / f"{self.step:08d}.png", _sheet_png(pictures))
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:

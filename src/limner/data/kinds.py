@@ -91,6 +91,14 @@ class Labelled(Batch):
 
 
 @dataclass(frozen=True)
+class Masked(Batch):
+    """Pictures, and where something is to be filled in."""
+
+    pictures: torch.Tensor  # (B, 3, H, W) in [-1, 1], whole
+    masks: torch.Tensor  # (B, 1, H, W) bool; True: to be filled in
+
+
+@dataclass(frozen=True)
 class Read(Batch):
     """Pictures with what is to be read in them, as numbers of a vocabulary."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from limner.errors import BadInput, CannotDo
 from limner.hub import load
-from limner.provenance import SourceType, encode_picture
+from limner.provenance import SourceType, encode_picture, mark_mp4
 from limner.runs import write_bytes
 from limner.system import Draws
 from limner.systems import require
@@ -48,19 +48,26 @@ def walk(first: str, last: str, video: Path, *, model: str, seed: int, seconds: 
             f"{model} can't walk between prompts: it writes discrete codes, which have nothing in between. A latent "
             "diffusion model can: --model with a Stable Diffusion folder or a latent-diffusion run."
         )
+    frames = system.interpolate(first, last, frames=max(2, round(seconds * fps)), seed=seed)
+    write_film(frames, video, fps=fps, recipe={"from": first, "to": last, "model": model, "seed": seed})
+    return str(video)
+
+
+def write_film(frames: Sequence[np.ndarray], video: Path, *, fps: int, recipe: dict[str, Any]) -> None:
+    """A silent MP4 of uint8 frames (H, W, 3) that says what made it; an odd row or column is cut off."""
     from limner.film.encode import encode_segment, join_film
 
-    frames = system.interpolate(first, last, frames=max(2, round(seconds * fps)), seed=seed)
-    height, width = np.asarray(frames[0]).shape[:2]
+    height, width = (side - side % 2 for side in np.asarray(frames[0]).shape[:2])
     segment = video.with_suffix(".part.mp4")
     try:
-        encode_segment(iter(frames), segment, size=(width, height), fps=fps, quality="final")
-        silence = np.zeros(round(seconds * 48_000), np.float32)
-        recipe = json.dumps({"from": first, "to": last, "model": model, "seed": seed})
+        video.parent.mkdir(parents=True, exist_ok=True)
+        pictures = (np.asarray(frame)[:height, :width] for frame in frames)
+        encode_segment(pictures, segment, size=(width, height), fps=fps, quality="final")
+        silence = np.zeros(round(len(frames) / fps * 48_000), np.float32)
         join_film(
             video, [segment], sound=(silence, 48_000), fps=fps, chapters=[], subtitles=[], language="en",
-            metadata={"comment": recipe},
+            metadata={"comment": json.dumps(recipe)},
         )  # fmt: skip
+        mark_mp4(video, TRAINED, recipe)
     finally:
         segment.unlink(missing_ok=True)
-    return str(video)

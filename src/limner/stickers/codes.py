@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from limner.data.kinds import Latents, Planned
+from limner.data.kinds import Batch, Latents, Planned
 from limner.stickers.captions import words
 from limner.stickers.kinds import to_tensor
 from limner.stickers.source import READABLE, Collages, Crowds, Lineups, Scenes, coarse_side
 from limner.stickers.vocabulary import storybook_nouns
 from limner.stickers.world import SceneTruth, render
+from limner.system import System
 from limner.systems.diffusion.autoencoder import KLAutoencoder
-from limner.systems.text.dalle_mini import Tokens
+from limner.systems.diffusion.latent import LatentDiffusion, TextTower
+from limner.systems.diffusion.tokens import vocabulary
+from limner.systems.text.dalle_mini import DalleMini, Tokens
 from limner.systems.text.layout_painter import LayoutPainter
 from limner.systems.text.patch_codes import PatchCodes
 from limner.systems.text.vqgan import VQGAN
@@ -34,6 +37,19 @@ class Coded:
         self.scenes = scenes
         self.tokenise = WordTokeniser(words(), TEXT_LENGTH)
         self.grid = (144 // codec.factor, 256 // codec.factor)
+
+    def decides(self, options: Collection[str]) -> dict[str, Any]:
+        """What the data say about a system's options."""
+        codebook = self.codec.config.codebook
+        text = {"text_vocabulary": len(self.tokenise), "text_length": TEXT_LENGTH, "words": self.tokenise.words}
+        return text | {
+            "grid": self.grid, "codebook": codebook, "image_vocabulary": codebook, "vqgan": self.codec.config,
+        }  # fmt: skip
+
+    def lend(self, system: System) -> None:
+        """Give the system the codec that it draws with."""
+        if isinstance(system, DalleMini) and system.vqgan is not None:
+            system.vqgan.load_state_dict(self.codec.state_dict())
 
     def take(self, numbers: Sequence[int]) -> Tokens:
         batch = self.scenes.take(numbers)
@@ -56,6 +72,17 @@ class Encoded:
     def scale(self) -> float:
         """The factor that brings the latents to unit variance."""
         return self.autoencoder.scale(self.scenes.take(range(16)).pictures)
+
+    def decides(self, options: Collection[str]) -> dict[str, Any]:
+        """What the data say about a system's options."""
+        shape = replace(self.autoencoder.config.autoencoder, scale=self.scale())
+        text = TextTower(vocabulary=len(vocabulary(self.words)[0]), tokens=TEXT_LENGTH)
+        return {"autoencoder": shape, "text": text, "words": self.words, "joint_text": True, "size": (256, 144)}
+
+    def lend(self, system: System) -> None:
+        """Give the system the autoencoder whose latents it learns."""
+        if isinstance(system, LatentDiffusion):
+            system.autoencoder.load_state_dict(self.autoencoder.network.state_dict())
 
     @torch.no_grad()
     def take(self, numbers: Sequence[int]) -> Latents:
@@ -88,6 +115,15 @@ class Plans:
         self.scenes = Crowds(seed)
         self.tokenise = WordTokeniser(words(), TEXT_LENGTH)
         self.painter = LayoutPainter(painter_config(codec.config.codebook))
+        self.gives: type[Batch] = Tokens if written else Planned
+
+    def decides(self, options: Collection[str]) -> dict[str, Any]:
+        """What the data say about a system's options."""
+        plan = self.painter.config
+        if not self.written:
+            return asdict(plan)
+        text = {"text_vocabulary": len(self.tokenise), "text_length": TEXT_LENGTH, "words": self.tokenise.words}
+        return text | {"grid": (1, plan.length), "image_vocabulary": plan.vocabulary, "vqgan": None}
 
     def plan(self, truth: SceneTruth) -> list[int]:
         things = [(thing.noun, int(thing.left) // 2, int(thing.bottom) // 2) for thing in truth.things]

@@ -6,10 +6,10 @@ The functions give numpy arrays, (H, W, 3) uint8, and need no torch; `StickerDat
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -211,12 +211,41 @@ class StickerData:
 
     def batch(self, step: int, size: int) -> Batch:
         """Batch number `step`, with `size` samples, as the data class of its kind."""
+        return self.take(self.indices(step, size))
+
+    @property
+    def gives(self) -> type[Batch]:
+        """The data class of its kind."""
+        from limner.data import kinds
+
+        every: dict[Kind, type[Batch]] = {
+            "captioned": kinds.Captioned, "edits": kinds.Edits, "paired": kinds.Paired, "unpaired": kinds.Unpaired,
+            "labelled": kinds.Labelled,
+        }  # fmt: skip
+        return every[self.kind]
+
+    def held_out(self) -> StickerData:
+        """Scenes that training never shows."""
+        return replace(self, split="held-out")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the numbers of its class maps mean: the backdrop's stuff, then the nouns that can appear."""
+        return class_names() if self.nouns is None else (*STUFF, *(noun.name for noun in self.nouns))
+
+    def decides(self, options: Collection[str]) -> dict[str, Any]:
+        """What the data say about a system's options, as `Folder.decides`."""
+        if self.kind == "unpaired":
+            return {"size": (self.height, self.width)}
+        return {"classes": len(self.classes)} if self.kind == "labelled" else {}
+
+    def take(self, numbers: Sequence[int]) -> Batch:
+        """The samples of these numbers."""
         import torch
 
         from limner.data import kinds
 
         seed, width, height, pool, split = self.seed, self.width, self.height, self.nouns, self.split
-        numbers = self.indices(step, size)
         if self.kind == "captioned":
             scenes = [captioned(seed, k, width, height, nouns=pool, styles=self.styles, split=split) for k in numbers]
             return kinds.Captioned(to_tensor([s[0] for s in scenes]), tuple(s[1] for s in scenes))
@@ -236,9 +265,10 @@ class StickerData:
             couples = [unpaired(seed, k, width, height, nouns=pool, split=split) for k in numbers]
             return kinds.Unpaired(to_tensor([a for a, _ in couples]), to_tensor([b for _, b in couples]))
         maps = [labelled(seed, k, width, height, nouns=pool, split=split) for k in numbers]
+        renumbered = np.array([self.classes.index(name) if name in self.classes else -1 for name in class_names()])
         return kinds.Labelled(
             to_tensor([m[0] for m in maps]),
-            torch.from_numpy(np.stack([m[1] for m in maps]).astype(np.int64)),
+            torch.from_numpy(renumbered[np.stack([m[1] for m in maps])]),
             torch.from_numpy(np.stack([m[2] for m in maps]).astype(np.int64)),
         )
 

@@ -7,9 +7,10 @@ place with stickers and mean nothing: an autoencoder that learns from them sees 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import torch
@@ -213,6 +214,11 @@ class Readings:
         else:
             truth = compose(self.seed, derive(self.seed, "free", number), nouns=storybook_nouns(), styles=style)
         return truth
+
+    def decides(self, options: Collection[str]) -> dict[str, Any]:
+        """What the data say about a system's options."""
+        names = {f"{kind}s": names for kind, names in READABLE.items()}
+        return {"nouns": tuple(noun.name for noun in storybook_nouns())} | names
 
     def take(self, numbers: Sequence[int]) -> Read:
         truths = [self.truth(number) for number in numbers]

@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from limner.data.kinds import Pictures
+from limner.data.prepare import Preparation
 from limner.errors import BadInput, CannotDo
 from limner.nn import init
 from limner.nn.patch_discriminator import PatchDiscriminator
@@ -27,18 +28,12 @@ from limner.system import Game, Player, System, adam, frozen
 Distance = Callable[[Tensor, Tensor], Tensor]
 
 
-class Pictures(Protocol):
-    """Any batch with pictures: (B, 3, H, W) in [-1, 1]."""
-
-    @property
-    def pictures(self) -> Tensor: ...
-
-
 class VQGAN(System):
     """Pictures to codes (`encode`) and back (`decode`)."""
 
     config: Config
     idle: Tensor
+    preparation = Preparation(256, "shorter", 256, flip=False)
 
     @dataclass(frozen=True)
     class Config:
