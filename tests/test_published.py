@@ -405,3 +405,14 @@ def test_words_and_their_numbers(tmp_path):
     for protocol in range(2, 6):
         (tmp_path / "captions.pickle").write_bytes(pickle.dumps(words, protocol))
         assert read(tmp_path / "captions.pickle") == words
+
+
+class inconv(torch.nn.Module):  # as authors do call their networks' parts
+    pass
+
+
+def test_networks_whose_classes_are_called_like_functions(tmp_path):
+    net = inconv()
+    net.gain = torch.nn.Parameter(torch.ones(2))
+    torch.save(net, tmp_path / "net.pth")
+    assert tensors(tmp_path / "net.pth").keys() == {"gain"}

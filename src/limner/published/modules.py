@@ -43,7 +43,7 @@ def weights(content: Any) -> dict[str, Tensor]:
 class Visits:
     """How much has been looked at: a file can say the same thing many times with few bytes."""
 
-    left = 1_000_000
+    left = 400_000
 
     def count(self, items: int) -> None:
         self.left -= 1 + items

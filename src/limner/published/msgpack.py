@@ -129,6 +129,8 @@ class _Reader:
         if not isinstance(name, str) or name not in DTYPES:
             raise BadCheckpoint(f"arrays of a kind that limner doesn't read: {name}.")
         dtype = DTYPES[name]
+        if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+            raise BadCheckpoint("a damaged msgpack file: an array of no size.")
         numbers = torch.frombuffer(bytearray(content), dtype=dtype) if content else torch.empty(0, dtype=dtype)
         return numbers.reshape(shape)
 

@@ -53,8 +53,11 @@ def read(path: Path) -> Any:
 def tensors(path: Path) -> dict[str, Tensor]:
     """The weights in a file, by name; nested names are joined by dots, and a network that was saved as an object counts
     as its state dict. What isn't a tensor is left out, and so is what an optimiser keeps."""
+    content = read(path)
     try:
-        found = modules.weights(read(path))
+        found = modules.weights(content)
+    except BadCheckpoint as error:
+        raise BadCheckpoint(f"{path}: {error}") from None
     except (ValueError, TypeError, RuntimeError) as error:
         raise BadCheckpoint(f"{path}: damaged: {str(error)[:200]}.") from None
     if not found:
