@@ -36,6 +36,7 @@ from limner.systems.text.storybook import Storybook
 from limner.systems.text.vqgan import VQGAN
 from limner.systems.translation.adain import AdaIN
 from limner.systems.translation.bicyclegan import BicycleGAN
+from limner.systems.translation.cross_domain import CrossDomain
 from limner.systems.translation.cyclegan import CycleGAN
 from limner.systems.translation.drit import DRIT
 from limner.systems.translation.gcgan import GcGAN
@@ -45,8 +46,11 @@ from limner.systems.translation.munit import MUNIT
 from limner.systems.translation.pix2pix import Pix2Pix
 from limner.systems.translation.pix2pixhd import Pix2PixHD
 from limner.systems.translation.pixel_domain_transfer import PixelDomainTransfer
+from limner.systems.translation.pixelnn import PixelNN
 from limner.systems.translation.unit import UNIT
 from limner.systems.translation.unit_shared import SharedUNIT
+from limner.systems.translation.sean import SEAN
+from limner.systems.translation.spade import SPADE
 from limner.systems.translation.upscaler import Upscaler
 from limner.train import Options, Trainer
 
@@ -123,6 +127,19 @@ def planned(numbers: Sequence[int]) -> Planned:
 
 
 CASES = {
+    "pixelnn": Case(
+        PixelNN.Config(
+            size=(12, 12),
+            layers=("relu1_2", "relu2_1"),
+            width=4,
+            hidden=8,
+            padding=2,
+            descriptor_padding=2,
+            pixels=9,
+            exemplars=3,
+        ),
+        lambda numbers: Paired(pictures(numbers, 12, "source"), pictures(numbers, 12, "target")),
+    ),
     "pixel-domain-transfer": Case(
         PixelDomainTransfer.Config(width=4, discriminator_width=4),
         lambda numbers: Paired(pictures(numbers, 64, "source"), pictures(numbers, 64, "target")),
@@ -144,6 +161,10 @@ CASES = {
             style=2, depth=3, encoder_depth=2, width=4, encoder_width=4, discriminator_width=4, discriminator_layers=1
         ),
         lambda numbers: Paired(pictures(numbers, 16, "source"), pictures(numbers, 16, "target")),
+    ),
+    "cross-domain": Case(
+        CrossDomain.Config(size=64, width=2, exclusive=2),
+        lambda numbers: Paired(pictures(numbers, 64), pictures(numbers, 64, "of the other domain")),
     ),
     "cyclegan": Case(
         CycleGAN.Config(size=(24, 24), width=4, blocks=1, discriminator_width=4, history=3),
@@ -202,6 +223,31 @@ CASES = {
             discriminator_layers=2,
         ),
         Blocks().take,
+    ),
+    "sean": Case(
+        SEAN.Config(
+            classes=3,
+            size=(32, 32),
+            width=2,
+            code=4,
+            encoder_width=2,
+            discriminator_width=4,
+            discriminator_layers=2,
+        ),
+        Blocks(32).take,
+    ),
+    "spade": Case(
+        SPADE.Config(
+            classes=3,
+            size=(32, 32),
+            width=2,
+            vae=True,
+            style=4,
+            encoder_width=2,
+            discriminator_width=4,
+            discriminator_layers=2,
+        ),
+        Blocks(32).take,
     ),
     "sticker-reader": Case(
         StickerReader.Config(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 TABLE = {
     "adain": "limner.systems.translation.adain:AdaIN",
     "bicyclegan": "limner.systems.translation.bicyclegan:BicycleGAN",
+    "cross-domain": "limner.systems.translation.cross_domain:CrossDomain",
     "cyclegan": "limner.systems.translation.cyclegan:CycleGAN",
     "dalle-mini": "limner.systems.text.dalle_mini:DalleMini",
     "drit": "limner.systems.translation.drit:DRIT",
@@ -28,6 +29,7 @@ TABLE = {
     "pix2pix": "limner.systems.translation.pix2pix:Pix2Pix",
     "pix2pixhd": "limner.systems.translation.pix2pixhd:Pix2PixHD",
     "pixel-domain-transfer": "limner.systems.translation.pixel_domain_transfer:PixelDomainTransfer",
+    "pixelnn": "limner.systems.translation.pixelnn:PixelNN",
     "sean": "limner.systems.translation.sean:SEAN",
     "spade": "limner.systems.translation.spade:SPADE",
     "sticker-reader": "limner.systems.reader:StickerReader",
