@@ -47,10 +47,10 @@ from limner.systems.translation.pix2pix import Pix2Pix
 from limner.systems.translation.pix2pixhd import Pix2PixHD
 from limner.systems.translation.pixel_domain_transfer import PixelDomainTransfer
 from limner.systems.translation.pixelnn import PixelNN
-from limner.systems.translation.unit import UNIT
-from limner.systems.translation.unit_shared import SharedUNIT
 from limner.systems.translation.sean import SEAN
 from limner.systems.translation.spade import SPADE
+from limner.systems.translation.unit import UNIT
+from limner.systems.translation.unit_shared import SharedUNIT
 from limner.systems.translation.upscaler import Upscaler
 from limner.train import Options, Trainer
 

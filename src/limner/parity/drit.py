@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from limner.data.kinds import Unpaired
 from limner.errors import BadInput
@@ -15,7 +15,7 @@ from limner.parity.game import Given
 from limner.parity.record import Network, Record
 from limner.published import drit as published
 from limner.published.keys import fill, under
-from limner.systems.translation.drit import DRIT, ContentDiscriminator, Discriminator
+from limner.systems.translation.drit import DRIT, ContentDiscriminator, Discriminator, Domain, ResidualBlock
 
 Outputs = Mapping[str, Any]
 
@@ -50,22 +50,25 @@ def translator(record: Record) -> Outputs:
 
 
 def full_sizes() -> dict[str, int]:
+    """Of the published networks, both domains together."""
     with torch.device("meta"):
-        concat, film = DRIT(DRIT.Config()), DRIT(DRIT.Config(attribute="film"))
-        single = Discriminator(64, 1)
+        concat, film = Domain(DRIT.Config()), Domain(DRIT.Config(attribute="film"))
+        block, judge, single, content_judge = (
+            ResidualBlock(256), Discriminator(64, 3), Discriminator(64, 1), ContentDiscriminator(256, 3)
+        )  # fmt: skip
 
-    def size(model: DRIT, *parts: str) -> int:
-        return count(value for name, value in model.named_parameters() if any(part in name for part in parts))
+    def size(network: nn.Module) -> int:
+        return count(network.parameters())
 
     return {
-        "E_content": size(concat, "content_encoder", "shared_encoder"),
-        "E_attr_concat": size(concat, "attribute_encoder"),
-        "E_attr": size(film, "attribute_encoder"),
-        "G_concat": size(concat, "decoder"),
-        "G_film": size(film, "decoder"),
-        "MultiScaleDis": size(concat, "random_judge_a"),
-        "Dis": count(single.parameters()),
-        "Dis_content": size(concat, "content_judge"),
+        "E_content": 2 * size(concat.content_encoder) + size(block),
+        "E_attr_concat": 2 * size(concat.attribute_encoder),
+        "E_attr": 2 * size(film.attribute_encoder),
+        "G_concat": 2 * size(concat.decoder) + size(block),
+        "G_film": 2 * size(film.decoder),
+        "MultiScaleDis": size(judge),
+        "Dis": size(single),
+        "Dis_content": size(content_judge),
     }
 
 
