@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.data.kinds import Unpaired
+from limner.data.prepare import Preparation
 from limner.errors import BadInput
 from limner.losses import cross_entropy, mode_seeking
 from limner.rng import Rng, torch_rng
@@ -29,6 +30,7 @@ class DRIT(System):
     """Pictures of two domains, (B, 3, H, W) in [-1, 1]; H and W are multiples of 4. Trained on 216 x 216."""
 
     config: Config
+    preparation = Preparation(256, crop=216)
 
     @dataclass(frozen=True)
     class Config:

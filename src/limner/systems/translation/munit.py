@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.data.kinds import Unpaired
+from limner.data.prepare import Preparation
 from limner.errors import BadInput
 from limner.losses import least_squares
 from limner.nn import init, vgg
@@ -27,6 +28,7 @@ class MUNIT(System):
     """Pictures of two domains, (B, 3, H, W) in [-1, 1]; H and W are multiples of 2 ** downs."""
 
     config: Config
+    preparation = Preparation(256, "shorter", 256)
 
     @dataclass(frozen=True)
     class Config:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.data.kinds import Unpaired
+from limner.data.prepare import Preparation
 from limner.nn import init, vgg
 from limner.rng import Rng
 from limner.system import Game, Player, System, adam, frozen, halving, to_uint8
@@ -35,6 +36,7 @@ class UNIT(System):
     """Pictures of two domains, (B, 3, H, W) in [-1, 1]; H and W are multiples of 2 ** downs."""
 
     config: Config
+    preparation = Preparation(256, "shorter", 256)
 
     @dataclass(frozen=True)
     class Config:
