@@ -133,6 +133,26 @@ def test_data_decide_what_isnt_set(tmp_path: Path) -> None:
     assert fitting_config("cyclegan", source).size == (8, 12)
 
 
+def test_a_system_for_squares_takes_the_side(tmp_path: Path) -> None:
+    pairs = write(paired(2), tmp_path / "pairs")
+    source = open_source(str(pairs), find("cross-domain"), 0, {"resize": None, "crop": 128})
+    assert fitting_config("cross-domain", source).size == 128
+    source = open_source(str(pairs), find("cross-domain"), 0, {"resize": None, "crop": [128, 64]})
+    with pytest.raises(BadInput, match="squares, not on 128x64"):
+        fitting_config("cross-domain", source)
+
+
+def test_an_upscaler_learns_from_small_and_large_pictures(tmp_path: Path) -> None:
+    files: Files = {}
+    for number in range(3):
+        files[f"A/{number}.png"], files[f"B/{number}.png"] = png(picture(number)), png(picture(number, 32, 24))
+    data, prepare = write(files, tmp_path / "pairs"), {"crop": 8, "factor": 2}
+    train("upscaler", str(data), tmp_path / "run", options(steps=2), changes={"width": 4, "blocks": 1}, prepare=prepare)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["factor"] == 2
+    with pytest.raises(BadInput, match="32x24.*has to be 80x60"):
+        train("upscaler", str(data), tmp_path / "other", options(steps=2), prepare={"crop": 8})
+
+
 def test_classes_of_the_config_bound_the_labels(tmp_path: Path) -> None:
     files, said = labelled(4), list[str]()
     wild = classes(1)

@@ -87,12 +87,14 @@ class Folder:
 
     def decides(self, options: Collection[str]) -> dict[str, Any]:
         """What the data say about these options of a system: the number of classes, whether there are pixels of none,
-        and the height and width of samples of two domains, which some systems keep a pool of."""
+        the height and width of samples, where they are all alike, and how much larger targets are."""
         decided: dict[str, Any] = {}
         if self.kind is kinds.Labelled and {"classes", "unknown"} & set(options):
             decided |= self._count_classes()
-        if self.kind is kinds.Unpaired and (size := self.preparation.size()):
+        if self.kind is not kinds.Captioned and (size := self.preparation.size()):
             decided["size"] = size[::-1]
+        if self.preparation.factor > 1:
+            decided["factor"] = self.preparation.factor
         return decided
 
     def _count_classes(self) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class Preparation:
 
     def whole(self) -> Preparation:
         """For measuring: the whole picture at the size of a crop, as it stands."""
-        return replace(self, resize=self.crop or self.resize, crop=None, flip=False)
+        return replace(self, resize=None if self.factor > 1 else self.crop or self.resize, crop=None, flip=False)
 
     def size(self) -> tuple[int, int] | None:
         """Width and height of every sample, or None where they depend on the picture."""
@@ -62,10 +62,10 @@ class Preparation:
         height, width = layers[0].shape[:2]
         for other in layers[1:]:
             if not self._agree((width, height), (other.shape[1], other.shape[0])):
-                larger = f" {self.factor} times" if self.factor > 1 else ""
+                wanted = "of the same shape" if self.resize else f"{width * self.factor}x{height * self.factor}"
                 raise BadInput(
-                    f"is {width}x{height}, and what belongs to it{larger} {other.shape[1]}x{other.shape[0]}: they "
-                    "don't match pixel by pixel."
+                    f"is {width}x{height}, and what belongs to it {other.shape[1]}x{other.shape[0]}: to match pixel by "
+                    f"pixel it has to be {wanted}."
                 )
         if self.resize:
             width, height = self._size(width, height)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from limner.stickers.codes import Codec
 
 Told = Callable[[str], None]
+Size = tuple[int, int]  # width, height
 
 
 def open_source(
@@ -42,7 +43,7 @@ def open_source(
         return _folder(data, system, wanted, seed, prepare or {}, told)
     if prepare:
         raise BadInput(f"--prepare is for folders; --data {data} is made as it is needed.")
-    source = MADE[maker](rest, seed)
+    source = MADE[maker](rest, seed, system.preparation.size() or (256, 256))
     given = (source.gives,) if hasattr(source, "gives") else kinds_of(source.take, "return")
     if not set(given) & set(wanted):
         raise BadInput(f"{system.__name__} trains on {_named(wanted)} data, and {data} is {_named(given)} data.")
@@ -72,21 +73,22 @@ def _folder(
     return Folder(Listing(data, open_files(Path(data))), kind, seed=seed, preparation=preparation, told=told)
 
 
-# What limner makes as it is needed. The docstrings complete the sentence "NAME:..." in messages.
+# What limner makes as it is needed: from what stands after the colon, the seed, and the width and height that the
+# system is published for. The docstrings say in messages what stands after the colon.
 
 
-def stickers(rest: str, seed: int) -> Source:
+def stickers(rest: str, seed: int, size: Size) -> Source:
     """KIND[:WIDTHxHEIGHT]: lines, labels, night, unpaired, labelled, captioned, collages or readings"""
     from limner.stickers.kinds import PAIRINGS, Kind, StickerData
     from limner.stickers.source import Collages, Readings
     from limner.stickers.vocabulary import storybook_nouns
 
-    what, _, size = rest.partition(":")
-    if what == "readings" and not size:
+    what, _, asked = rest.partition(":")
+    if what == "readings" and not asked:
         return Readings(seed)
     if what == "collages":
-        return Collages(seed, *_size(size or "256x144"))
-    width, height = _size(size or "256x256")
+        return Collages(seed, *_size(asked or "256x144"))
+    width, height = _size(asked) if asked else size
     if what in PAIRINGS:
         return StickerData("paired", width, height, seed, pairing=what)
     if what in ("unpaired", "labelled", "captioned"):
@@ -95,7 +97,7 @@ def stickers(rest: str, seed: int) -> Source:
     raise BadInput(f"--data stickers:{rest}: write stickers:{stickers.__doc__}.")
 
 
-def _size(text: str) -> tuple[int, int]:
+def _size(text: str) -> Size:
     sides = [int(side) if side.isdecimal() else 0 for side in text.split("x")]
     if len(sides) != 2 or not all(32 <= side <= 4096 for side in sides) or not 2 / 3 <= sides[0] / sides[1] <= 4:
         raise BadInput(
@@ -105,7 +107,7 @@ def _size(text: str) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
-def codes(rest: str, seed: int) -> Source:
+def codes(rest: str, seed: int, size: Size) -> Source:
     """CODEC, captions and picture codes by a vqgan or patch-codes model"""
     from limner.stickers.codes import Coded
     from limner.stickers.source import Crowds
@@ -113,7 +115,7 @@ def codes(rest: str, seed: int) -> Source:
     return Coded(_codec(rest), Crowds(seed))
 
 
-def lineups(rest: str, seed: int) -> Source:
+def lineups(rest: str, seed: int, size: Size) -> Source:
     """CODEC, the same of scenes that are easily confused"""
     from limner.stickers.codes import Coded
     from limner.stickers.source import Lineups
@@ -121,28 +123,28 @@ def lineups(rest: str, seed: int) -> Source:
     return Coded(_codec(rest), Lineups(seed))
 
 
-def plans(rest: str, seed: int) -> Source:
+def plans(rest: str, seed: int, size: Size) -> Source:
     """CODEC, plans of scenes and picture codes"""
     from limner.stickers.codes import Plans
 
     return Plans(_codec(rest), seed)
 
 
-def written(rest: str, seed: int) -> Source:
+def written(rest: str, seed: int, size: Size) -> Source:
     """CODEC, captions and plans of scenes"""
     from limner.stickers.codes import Plans
 
     return Plans(_codec(rest), seed, written=True)
 
 
-def repairs(rest: str, seed: int) -> Source:
+def repairs(rest: str, seed: int, size: Size) -> Source:
     """CODEC, what it leaves of a scene, and the scene five times as large"""
     from limner.stickers.repair import Repairs
 
     return Repairs(_codec(rest), seed=seed)
 
 
-def latents(rest: str, seed: int) -> Source:
+def latents(rest: str, seed: int, size: Size) -> Source:
     """MODEL, captions and the latents of a kl-autoencoder"""
     from limner.stickers.codes import Encoded
     from limner.systems.diffusion.autoencoder import KLAutoencoder
@@ -163,7 +165,7 @@ def _codec(path: str) -> Codec:
     return codec
 
 
-MADE: dict[str, Callable[[str, int], Source]] = {
+MADE: dict[str, Callable[[str, int, Size], Source]] = {
     make.__name__: make for make in (stickers, codes, lineups, plans, written, repairs, latents)
 }
 """The word before the colon of `--data` -> what opens the rest."""

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import torch
@@ -34,6 +34,10 @@ def fitting_config(name: str, source: Source, changes: Mapping[str, Any] | None 
         for option, value in source.decides(options).items():
             if option in parts and dataclasses.is_dataclass(value) and not isinstance(value, type):
                 value = config_from(type(value), dataclasses.asdict(value) | changed[option], option)
+            if option == "size" and get_type_hints(kind).get(option) is int:  # of a system for squares
+                if value[0] != value[1]:
+                    raise BadInput(f"{name} trains on squares, not on {value[1]}x{value[0]}: crop the data.")
+                value = value[0]
             if option in options:
                 changed[option] = value
     return config_from(kind, changed, name)

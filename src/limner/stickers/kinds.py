@@ -235,9 +235,8 @@ class StickerData:
 
     def decides(self, options: Collection[str]) -> dict[str, Any]:
         """What the data say about a system's options, as `Folder.decides`."""
-        if self.kind == "unpaired":
-            return {"size": (self.height, self.width)}
-        return {"classes": len(self.classes)} if self.kind == "labelled" else {}
+        decided: dict[str, Any] = {} if self.kind == "captioned" else {"size": (self.height, self.width)}
+        return decided | ({"classes": len(self.classes), "unknown": False} if self.kind == "labelled" else {})
 
     def take(self, numbers: Sequence[int]) -> Batch:
         """The samples of these numbers."""

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.data.kinds import Paired
+from limner.data.prepare import Preparation
 from limner.errors import BadInput
 from limner.rng import Rng
 from limner.system import Game, Player, System, adam, falling
@@ -20,6 +21,8 @@ from limner.system import Game, Player, System, adam, falling
 
 class Upscaler(System):
     """(B, 3, h, w) -> (B, 3, factor h, factor w), both in [-1, 1]; h and w even."""
+
+    preparation = Preparation(None, crop=64, factor=5)
 
     @dataclass(frozen=True)
     class Config:
