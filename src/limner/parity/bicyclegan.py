@@ -86,13 +86,15 @@ def losses(record: Record) -> Outputs:
 
 
 NETWORKS = {
-    "unet256-all": Network(generator),
-    "unet256-input": Network(generator),
-    "unet128-all-bilinear-gray": Network(generator),
-    "d-multi-256": Network(discriminator),
-    "e-resnet256": Network(encoder),
-    "e-resnet128": Network(encoder),
-    "e-conv256": Network(encoder),
+    **{
+        f"unet{size}-{taken}{upsampling}{source}": Network(generator)
+        for size in (128, 256)
+        for taken in ("all", "input")
+        for upsampling in ("", "-bilinear")
+        for source in ("", "-gray")
+    },
+    **{f"d-multi-{size}": Network(discriminator) for size in (128, 256)},
+    **{f"e-{kind}{size}": Network(encoder) for kind in ("resnet", "conv") for size in (128, 256)},
     "losses": Network(losses),
 }
 

@@ -36,11 +36,8 @@ def networks_and_losses(record: Record) -> Mapping[str, Any]:
     with torch.no_grad():
         trained = ours(source)
     judged, paired, told = (played[name] for name in ("discriminator", "domain_discriminator", "converter"))
-    counts = {
-        "G": count(ours.converter.parameters()),
-        "D": count(ours.discriminator.parameters()),
-        "A": count(ours.domain_discriminator.parameters()),
-    }
+    with torch.device("meta"):
+        full = PixelDomainTransfer()
     return {
         "G": converted,
         "D": real.flatten(1).sigmoid(),
@@ -55,8 +52,12 @@ def networks_and_losses(record: Record) -> Mapping[str, Any]:
         "G_A": 2 * told.losses["pair"],
         "gradnorm_G_of_sum": 2 * told.gradient,
         "fake_train": trained,
-        "n_params": sum(counts.values()),
-        "n_params_full": counts,
+        "n_params": count(ours.parameters()),
+        "n_params_full": {
+            "G": count(full.converter.parameters()),
+            "D": count(full.discriminator.parameters()),
+            "A": count(full.domain_discriminator.parameters()),
+        },
     }
 
 
