@@ -251,7 +251,7 @@ def _stacked(layers: Sequence[np.ndarray]) -> torch.Tensor:
         )
     values = torch.from_numpy(np.stack(layers))
     if values.ndim == 4:
-        return values.permute(0, 3, 1, 2).float().div_(127.5).sub_(1).contiguous()
+        return values.permute(0, 3, 1, 2).contiguous().float().div_(127.5).sub_(1)
     return values if values.dtype == torch.bool else values.long()
 
 
