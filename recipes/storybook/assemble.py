@@ -31,9 +31,8 @@ Draws flat picture-book scenes from words: {nouns} nouns, in places, by day, at 
 {rows}
 
 Data: scenes of the Sticker World (Fluent Emoji, MIT, composed by a program; drawn anew for every sample, never stored).
-Held-out combinations of nouns, place and time are kept out of the training scenes; the crowded collages (up to seven
-things) and the dual encoder's line-ups were not filtered for them.
-Hardware: a machine with 2 CPU cores, float32. The commands are in `recipes/storybook/make.sh`; the scores are in
+Held-out combinations of nouns, place and time are kept out of every sample.
+Hardware: a machine with 2 CPU cores, bf16 autocast. The commands are in `recipes/storybook/make.sh`; the scores are in
 `docs/results/storybook.md`.
 
 Limits: clear weather, one size, no colours, up to five things. Two of a kind look alike. What it has no word for is
@@ -48,12 +47,9 @@ def main(runs: Path, out: Path) -> None:
     rows = []
     for name, part in parts.items():
         getattr(storybook, name).load_state_dict(part.state_dict())
-        run = Run(runs / name)
-        if (known := run.config()) and "options" in known:
-            step = json.loads((run.checkpoints[-1] / "state.json").read_text())["step"]
-            made = f"{step * known['options']['batch']:,} samples"
-        else:
-            made = "Lloyd's algorithm"
+        made = "Lloyd's algorithm"
+        if samples := sum(_samples(Run(path)) for path in runs.glob(f"{name}*")):  # its first run and those after
+            made = f"{samples:,} samples"
         count = sum(tensor.numel() for tensor in part.state_dict().values())
         rows.append(f"| {name} | {PARTS[name]} | {made} | {count:,} |")
     from limner.stickers.vocabulary import storybook_nouns
@@ -62,6 +58,15 @@ def main(runs: Path, out: Path) -> None:
     save(storybook, "storybook", out / "storybook", card=card, half=True)
     reader_card = "# sticker-reader\n\nNames what a Sticker World picture shows. See docs/systems/sticker-reader.md.\n"
     save(load(runs / "reader"), "sticker-reader", out / "sticker-reader", card=reader_card, half=True)
+
+
+def _samples(run: Run) -> int:
+    """How many samples a run has trained on."""
+    known = run.config() or {}
+    if "options" not in known:
+        return 0
+    step: int = json.loads((run.checkpoints[-1] / "state.json").read_text())["step"]
+    return step * int(known["options"]["batch"])
 
 
 if __name__ == "__main__":

@@ -6,11 +6,14 @@ runs=${1:-runs/storybook}
 limner stickers fetch
 [ -d "$runs/codec" ] || limner stickers book --codes 8192 --scenes 5000 -o "$runs/codec"
 limner train sticker-reader --data stickers:readings --out "$runs/reader" --steps 900 --sample 0 --set steps=900
-limner train dalle-mini --data "written:$runs/codec" --out "$runs/planner" --steps 3600 --batch 32 --sample 0 \
+limner train dalle-mini --data "written:$runs/codec" --out "$runs/planner" --steps 5600 --batch 32 --sample 0 \
     --set width=128 --set encoder_layers=2 --set decoder_layers=3 --set heads=4 --set glu_width=342 \
     --set learning_rate=0.001 --set warmup=200 --set ema=0.998
-limner train layout-painter --data "plans:$runs/codec" --out "$runs/painter" --steps 500 --sample 0 --set steps=500 --set rate=0.004
-limner train dual-encoder --data "lineups:$runs/codec" --out "$runs/judge" --steps 600 --batch 64 --sample 0
+limner train layout-painter --data "plans:$runs/codec" --out "$runs/painter-first" --steps 500 --sample 0 \
+    --set steps=500 --set rate=0.004
+limner train layout-painter --data "plans:$runs/codec" --out "$runs/painter" --start-from "$runs/painter-first" --steps 260 \
+    --sample 0 --set steps=260 --set rate=0.002
+limner train dual-encoder --data "lineups:$runs/codec" --out "$runs/judge" --steps 450 --batch 64 --sample 0
 limner train upscaler --data "repairs:$runs/codec" --out "$runs/upscaler" --steps 700 --batch 8 --sample 100 --set steps=700
 # The two published ways, to be compared: words -> codes, words -> latents, for the same time each.
 minutes=${COMPARE_MINUTES:-30}
