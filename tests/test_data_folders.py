@@ -334,7 +334,7 @@ def test_sizes_after_preparation(
         ({"resize": (64, 32), "crop": 64}, "crop=64"),
         ({"resize": 0}, "resize=0"),
         ({"crop": -3}, "crop=-3"),
-        ({"resize": (64, 32), "crop": None, "fit": "width"}, "fit=width"),
+        ({"resize": (64, 32), "crop": 64, "fit": "width"}, "crop=64"),
         ({"factor": 0}, "factor=0"),
         ({"factor": 2}, "resize=null"),
     ],

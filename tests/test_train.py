@@ -141,6 +141,13 @@ def test_other_settings_are_refused_and_the_run_stays(tmp_path: Path) -> None:
     assert_same(before, weights(tmp_path))
 
 
+def test_a_run_that_saved_nothing_may_begin_with_other_settings(tmp_path: Path) -> None:
+    with pytest.raises(NotFinite):
+        options = Options(steps=2, batch=4, threads=1, save=1e9, sample=0, precision="fp32")
+        Trainer("duel", Duel(Duel.Config(poison=0)), Noise(), Run(tmp_path), options).fit()
+    assert train(tmp_path, 2, seed=1).step == 2
+
+
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
     train(tmp_path / "run", 6, save=0.0)
     train(tmp_path / "whole", 8)

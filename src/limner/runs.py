@@ -196,9 +196,10 @@ class Run:
 
     def start(self, config: Mapping[str, Any]) -> None:
         """Begin a run, or make sure that it is the same one."""
-        if (known := self.config()) is None:
-            if self.path.exists() and any(self.path.iterdir()):
-                raise BadInput(f"{self.path} is not empty and not a run. Choose another --out.")
+        known = self.config()
+        if known is None and self.path.exists() and any(self.path.iterdir()):
+            raise BadInput(f"{self.path} is not empty and not a run. Choose another --out.")
+        if known is None or not self.checkpoints:  # one that failed at once may be begun with other settings
             write_json(self.path / "config.json", config)
         elif known != json.loads(json.dumps(config)):
             changed = sorted(

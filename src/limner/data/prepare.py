@@ -20,7 +20,7 @@ class Preparation:
     """The defaults are those that most published loaders share. A system names its own as `System.preparation`.
 
     resize: pixels, or (width, height), or None for as it is. Pictures bicubically, maps by the nearest
-    fit: which sides `resize` is for: both (a picture may be squeezed), the shorter or the width (its shape stays)
+    fit: which sides a single number is for: both (a picture may be squeezed), the shorter, or the width
     crop: pixels, or (width, height), of a part anywhere in the picture; None takes all of it
     flip: whether every other sample is mirrored left to right
     backwards: pairs and domains change places
@@ -38,9 +38,7 @@ class Preparation:
         for name, side in (("resize", self.resize), ("crop", self.crop)):
             if side is not None and not all(4 <= pixels <= 16384 for pixels in _both(side)):
                 raise BadInput(f"{name}={side}: sides have 4 to 16384 pixels.")
-        if self.fit != "both" and isinstance(self.resize, tuple):
-            raise BadInput(f"resize={self.resize} says both sides already: leave fit={self.fit} out.")
-        if self.resize and self.crop and self.fit != "width":
+        if self.resize and self.crop and (self.fit != "width" or isinstance(self.resize, tuple)):
             whole, part = _both(self.resize), _both(self.crop)
             if whole[0] < part[0] or whole[1] < part[1]:
                 raise BadInput(f"crop={self.crop} is larger than what resize={self.resize} leaves. Set both.")
@@ -53,7 +51,7 @@ class Preparation:
 
     def size(self) -> tuple[int, int] | None:
         """Width and height of every sample, or None where they depend on the picture."""
-        if self.crop or (self.resize and self.fit == "both"):
+        if self.crop or isinstance(self.resize, tuple) or (self.resize and self.fit == "both"):
             return _both(self.crop or self.resize or 0)
         return None
 
