@@ -50,6 +50,8 @@ class VGG(nn.Module):
                     return
             self.features.append(nn.MaxPool2d(2))
             self.numbers[f"pool{block}"] = len(self.features) - 1
+            if f"pool{block}" == last:
+                return
         if last not in self.numbers:
             raise BadInput(f"VGG-{depth} has no layer {last}; it has {', '.join(self.numbers)}.")
 
