@@ -18,7 +18,7 @@ import torch
 import limner.systems
 from label_world import Blocks
 from limner import hub
-from limner.data.kinds import Captioned, Labelled, Paired, Pictures, Planned, Read, Unpaired
+from limner.data.kinds import Captioned, Labelled, Masked, Paired, Pictures, Planned, Read, Unpaired
 from limner.errors import BadInput, CannotDo
 from limner.rng import torch_rng
 from limner.runs import Run
@@ -47,6 +47,7 @@ from limner.systems.translation.pix2pix import Pix2Pix
 from limner.systems.translation.pix2pixhd import Pix2PixHD
 from limner.systems.translation.pixel_domain_transfer import PixelDomainTransfer
 from limner.systems.translation.pixelnn import PixelNN
+from limner.systems.translation.rfr_inpainting import RFRInpainting
 from limner.systems.translation.sean import SEAN
 from limner.systems.translation.spade import SPADE
 from limner.systems.translation.unit import UNIT
@@ -264,6 +265,10 @@ CASES = {
             torch.cat([whole(numbers, "noun", 0, 2, 2, 1), whole(numbers, "cell", 0, 4, 2, 2)], -1),
             *(whole(numbers, kind, 0, 2) for kind in ("places", "times", "seasons", "styles")),
         ),
+    ),
+    "rfr-inpainting": Case(
+        RFRInpainting.Config(width=8, iterations=2),
+        lambda numbers: Masked(pictures(numbers, 32), pictures(numbers, 32, "mask")[:, :1] > 0.5),
     ),
     "segmenter": Case(
         Segmenter.Config(classes=3, width=8),
