@@ -41,13 +41,13 @@ def styled() -> SPADE:
 
 
 def test_it_learns_what_classes_look_like(tmp_path: Path) -> None:
-    model = built(replace(TINY, width=4, generator_rate=4e-3, discriminator_rate=4e-3))
+    model = built(replace(TINY, width=4, generator_rate=2e-3, discriminator_rate=2e-3))
     options = Options(steps=15, batch=4, threads=1, sample=0, precision="fp32")
     Trainer("spade", model, Blocks(32), Run(tmp_path), options).fit()
     batch = Blocks(32).take(range(1000, 1006))
     photos = to_uint8(batch.pictures)
     painted, one_colour = model.eval().translate(batch.classes.numpy()), photos.mean((0, 1, 2))
-    assert np.abs(painted - photos.astype(float)).mean() < 0.75 * np.abs(one_colour - photos).mean()
+    assert np.abs(painted - photos.astype(float)).mean() < 0.85 * np.abs(one_colour - photos).mean()
 
 
 def test_a_norm_takes_scales_and_shifts_from_each_pixels_class() -> None:

@@ -20,10 +20,10 @@ UNKNOWN = 255
 
 
 def checked(classes: Tensor, count: int, name: str, unknown: bool = False) -> Tensor:
-    """Class numbers (B, H, W) in [0, count), int64; with `unknown`, pixels of no class (255) become class `count`.
-    Other numbers are `BadInput`, which says the system's `name`."""
+    """Class numbers (B, H, W) in [0, count), int64; with `unknown`, pixels of no class (255, where that isn't one)
+    become class `count`. Other numbers are `BadInput`, which says the system's `name`."""
     classes = classes.long()
-    if unknown:
+    if unknown and count <= UNKNOWN:
         classes = classes.masked_fill(classes == UNKNOWN, count)
     lowest, highest = (int(end) for end in classes.aminmax())
     if lowest < 0 or highest >= count + unknown:

@@ -208,8 +208,8 @@ class Pix2PixHD(System):
         """Class numbers (N, H, W) of any size -> uint8 pictures (N, H, W, 3).
 
         instances: instance numbers (N, H, W), 0 for what isn't countable; without them every class is one instance
-        style: looks, from `style_of` a picture of the same size or from `random_style`; without one, every thing gets
-            a look of its class by chance
+        style: looks, from `style_of` or `random_style`; without one, every thing gets a look of its class by chance,
+            or none (0) before `learn_looks`
         seed: of that chance
         Classes that the model doesn't know are `BadInput`.
         """
@@ -239,14 +239,15 @@ class Pix2PixHD(System):
 
     def random_style(self, seed: int) -> Tensor:
         """One look for each class, (1, kinds, features), by chance from the learned ones."""
-        self.require_looks()
+        self.require_encoder()
+        if not bool(self.known.any()):
+            raise BadInput("pix2pixHD: no looks to choose from yet. Call learn_looks on the training data.")
         chance = torch.rand(self.kinds, generator=torch_rng(seed, "looks"), dtype=torch.float64)
         chosen = (chance.to(self.known.device) * self.known).long()  # 0, an empty one, for classes without
         return self.centres[torch.arange(self.kinds), chosen][None]
 
     def drawn(self, classes: Tensor, apart: Tensor, seed: int) -> Tensor:
         """A look by chance for everything in (B, H, W): (B, features, H, W). Classes without any get zeros."""
-        self.require_looks()
         looks = self.centres.new_zeros(*classes.shape, self.config.features)
         for row, (kinds, numbers) in enumerate(zip(classes, apart, strict=True)):
             generator = torch_rng(seed, "looks")
@@ -262,11 +263,12 @@ class Pix2PixHD(System):
         count, features = len(classes), self.config.features
         if style.shape[1:] == (self.kinds, features) and len(style) in (1, count):
             return style.expand(count, -1, -1)[torch.arange(count)[:, None, None], classes].movedim(-1, 1)
-        if style.shape[1:] == (features, *classes.shape[1:]) and len(style) in (1, count):
+        if style.ndim == 4 and style.shape[1] == features and len(style) in (1, count):
+            style = F.interpolate(style, tuple(classes.shape[1:]), mode="bilinear")
             return averaged(style.expand(count, -1, -1, -1), apart)
         raise BadInput(
-            f"pix2pixHD: a style {tuple(style.shape)} doesn't fit {count} label maps of {classes.shape[2]}x"
-            f"{classes.shape[1]}. Take one from style_of (a picture of the same size) or random_style of this model."
+            f"pix2pixHD: a style {tuple(style.shape)} doesn't fit {count} label maps. Take one, or {count}, from this "
+            "model's style_of or random_style."
         )
 
     def padded(self, x: Tensor) -> Tensor:
@@ -277,13 +279,6 @@ class Pix2PixHD(System):
     def require_encoder(self) -> None:
         if not self.config.features:
             raise CannotDo("pix2pixHD: this model has no encoder of looks. Train one with features=3.")
-
-    def require_looks(self) -> None:
-        self.require_encoder()
-        if not bool(self.known.any()):
-            raise BadInput(
-                "pix2pixHD: no looks to choose from yet. Call learn_looks on the training data, or give a style."
-            )
 
 
 # The generator

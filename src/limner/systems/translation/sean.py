@@ -176,14 +176,16 @@ class SEAN(System):
     @torch.inference_mode()
     def style_of(self, pictures: np.ndarray, *, classes: np.ndarray | None = None) -> Tensor:
         """uint8 (N, H, W, 3) and their class numbers (N, H, W) -> codes (N, kinds, code). Regions that a picture lacks
-        get the mean of their class."""
+        get the mean of their class. Without class numbers, every region gets the code of the picture as a whole."""
+        given, device = taken(pictures, system="SEAN"), self.code_mean.device
+        resized = F.interpolate(given.to(device), self.config.size, mode="bilinear", antialias=True)
         if classes is None:
-            raise BadInput("SEAN: a style is one code a region. Give the pictures' label maps too, as classes.")
-        given, numbers = taken(pictures, system="SEAN"), accepted_map(classes, "SEAN")
+            return self.encoder(resized, resized.new_ones(len(resized), 1, *self.config.size)).expand(
+                -1, self.kinds, -1
+            )
+        numbers = accepted_map(classes, "SEAN")
         if given.shape[-2:] != numbers.shape[1:] or len(given) != len(numbers):
             raise BadInput(f"SEAN: pictures {pictures.shape}, but label maps {classes.shape}.")
-        device = self.code_mean.device
-        resized = F.interpolate(given.to(device), self.config.size, mode="bilinear", antialias=True)
         told = self.regions(nearest(numbers, self.config.size).to(device))
         found = self.encoder(resized, told)
         return torch.where(told.flatten(2).any(2)[..., None], found, self.code_mean)
