@@ -180,9 +180,8 @@ class SEAN(System):
         given, device = taken(pictures, system="SEAN"), self.code_mean.device
         resized = F.interpolate(given.to(device), self.config.size, mode="bilinear", antialias=True)
         if classes is None:
-            return self.encoder(resized, resized.new_ones(len(resized), 1, *self.config.size)).expand(
-                -1, self.kinds, -1
-            )
+            whole: Tensor = self.encoder(resized, torch.ones_like(resized[:, :1]))
+            return whole.expand(-1, self.kinds, -1)
         numbers = accepted_map(classes, "SEAN")
         if given.shape[-2:] != numbers.shape[1:] or len(given) != len(numbers):
             raise BadInput(f"SEAN: pictures {pictures.shape}, but label maps {classes.shape}.")
