@@ -22,7 +22,7 @@ from limner.systems.translation.upscaler import Upscaler
 HERE = Path(__file__).parent
 VERBS = [
     ["draw"], ["film"], ["film", "status"], ["film", "choose"], ["train"], ["resume"], ["systems"], ["doctor"],
-    ["translate"], ["data", "check"],
+    ["translate"], ["data", "check"], ["convert"], ["published"],
     ["stickers", "fetch"], ["stickers", "show"], ["stickers", "make"], ["stickers", "book"],
 ]  # fmt: skip
 LEAST = {
@@ -34,6 +34,7 @@ LEAST = {
     "resume": ["run"],
     "translate": ["run", "a.png", "-o", "painted"],
     "data check": ["facades"],
+    "convert": ["latest_net_G.pth", "--as", "pix2pix", "-o", "facades"],
     "stickers make": ["edits", "-o", "edits"],
     "stickers book": ["-o", "book"],
 }

@@ -188,6 +188,32 @@ def test_a_network_saved_as_an_object_is_its_state_dict(tmp_path, layout):
     assert isinstance(read(path)["ema"], Inert)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchscript_is_read_without_its_code(tmp_path):
+    """CLIP is published so."""
+
+    class Tower(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+            self.register_buffer("scale", torch.tensor([2.0]))
+            self.sizes, self.words = [1, 2], {"a": 1.5}
+
+        def forward(self, x):
+            return self.net(x) * self.scale * self.sizes[0] * self.words["a"]
+
+    tower = Tower().half()
+    torch.jit.script(tower).save(str(tmp_path / "ViT.pt"))
+    found, state = tensors(tmp_path / "ViT.pt"), tower.state_dict()
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[name], state[name]) for name in state)
+
+
+def test_lists_of_state_dicts(tmp_path):
+    torch.save({"model": [{"fc.weight": torch.ones(2)}, {"rnn.bias": torch.ones(3)}]}, tmp_path / "vse.pth")
+    assert tensors(tmp_path / "vse.pth").keys() == {"model.0.fc.weight", "model.1.rnn.bias"}
+
+
 def test_what_an_optimiser_keeps_is_left_out(tmp_path):
     net = torch.nn.Linear(2, 2)
     optimiser = torch.optim.Adam(net.parameters())

@@ -215,6 +215,68 @@ class Translate:
 
 
 @dataclass
+class Eval:
+    """Measure what a model makes of held-out pictures, or the pictures of one folder by those of another.
+
+    Example: limner eval runs/facades --data facades --metrics psnr,lpips,fid
+    """
+
+    made: tyro.conf.Positional[str]
+    """A run or model; with REAL, a folder, zip or tar of pictures."""
+    real: tyro.conf.Positional[Path | None] = None
+    """The pictures to measure by. Those that belong together have the same names."""
+    data: str | None = None
+    """What a model is measured on, as for training; of a run, by default what it was trained on."""
+    metrics: str = ""
+    """With commas: psnr, ssim, ms-ssim, lpips, fid, kid, prdc, inception-score, segmentation, diversity."""
+    count: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
+    """The first so many pictures only."""
+    features: list[Path] = field(default_factory=list)
+    """Published networks to look through: the FID's Inception, torchvision's AlexNet or VGG-16, LPIPS."""
+    resize: Literal["tensorflow", "pytorch", "clean"] = "tensorflow"
+    """How pictures get to the Inception: as TensorFlow's graph, pytorch-fid or clean-fid does it."""
+    ssim: Literal["wang", "deformable-gan", "pg2", "dpig"] = "wang"
+    """SSIM's protocol."""
+    splits: int = 10
+    """Of the Inception score."""
+    bootstrap: int = 20
+    """Rounds of the bootstrap for the error of the Fréchet distance; 0 for none."""
+    segmenter: str | None = None
+    """A model that says what pictures show, for segmentation."""
+    classes: int | None = None
+    """How many there are, to compare two folders of label maps by segmentation."""
+    seed: int = 0
+    """Of what the system draws at random."""
+    backwards: bool = False
+    """From the second domain to the first."""
+    prepare: tyro.conf.UseAppendAction[list[str]] = field(default_factory=list)
+    """How the pictures of a folder are prepared for a model, as for training."""
+    json: bool = False
+    """Print JSON instead of a table."""
+    dry_run: bool = False
+    """Print the resolved options and stop."""
+
+    def run(self) -> int:
+        from limner.jobs.evaluating import Order, evaluate_folders, evaluate_model
+
+        given = {option.name: getattr(self, option.name) for option in dataclasses.fields(Order)}
+        metrics = tuple(name for name in map(str.strip, self.metrics.split(",")) if name)
+        order = Order(**given | {"metrics": metrics, "prepare": _changes(self.prepare, "--prepare")})
+        if self.real is not None and self.data is not None:
+            raise BadInput("A folder to measure by, or --data for a model: give one of them.")
+        with _Bar() as bar:
+            if self.real is not None:
+                report = evaluate_folders(Path(self.made), self.real, order, told=bar.tell, progress=bar.count)
+            else:
+                report = evaluate_model(self.made, self.data, order, told=bar.tell, progress=bar.count)
+        if self.json:
+            print(json.dumps(report.plain(), indent=2))
+        else:
+            report.show()
+        return 0
+
+
+@dataclass
 class Check:
     """Look at a data set: what is there, what is broken, and what would be trained on.
 
@@ -236,6 +298,54 @@ class Check:
         for line in report.lines():
             print(line)
         return 0 if report.usable else BadInput.exit_code
+
+
+@dataclass
+class Convert:
+    """Turn weights that authors have published into a model folder. The files are read without running them.
+
+    Example: limner convert latest_net_G.pth --as pix2pix -o facades
+    """
+
+    files: tyro.conf.Positional[list[str]]
+    """The release's file, or NAME=FILE for each where it has several: G=latest_net_G.pth E=latest_net_E.pth."""
+    system: Annotated[str, tyro.conf.arg(name="as")]
+    """What system it is: see limner published."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The model folder."""
+    set: tyro.conf.UseAppendAction[list[str]] = field(default_factory=list)
+    """Options that the weights don't tell, as name=value; limner systems NAME lists them."""
+    dry_run: bool = False
+    """Print the resolved options and stop."""
+
+    def run(self) -> int:
+        from limner.jobs.converting import convert
+
+        for line in convert(self.files, self.system, self.out, _changes(self.set)):
+            print(line)
+        return 0
+
+
+@dataclass
+class Published:
+    """List the weights that authors have released: where, licence, files, size.
+
+    Example: limner published cyclegan
+    """
+
+    system: tyro.conf.Positional[str | None] = None
+    """Those of one system."""
+    markdown: bool = False
+    """Print the list as a Markdown table."""
+    dry_run: bool = False
+    """Print the resolved options and stop."""
+
+    def run(self) -> int:
+        from limner.published.releases import markdown, releases
+
+        for line in markdown() if self.markdown else (line for each in releases(self.system) for line in each.lines()):
+            print(line)
+        return 0
 
 
 @dataclass
@@ -263,7 +373,12 @@ class Systems:
             return 0
         if self.markdown:
             raise BadInput("--markdown is for the whole list: give it without a system's name.")
-        for option in dataclasses.fields(find(self.name).Config):
+        from limner.jobs.sources import kinds_of
+
+        system = find(self.name)
+        if kinds := kinds_of(system.play, "batch"):
+            print(f"trains on {' or '.join(kind.__name__ for kind in kinds)} data")
+        for option in dataclasses.fields(system.Config):
             default = "" if option.default is dataclasses.MISSING else f" = {option.default!r}"
             print(f"{option.name}: {option.type}{default}")
         return 0
@@ -435,6 +550,9 @@ VERBS: dict[str, tuple[type | None, str]] = {
     "train": (Train, "train a system"),
     "resume": (Resume, "go on with a training run"),
     "translate": (Translate, "translate pictures with a trained model"),
+    "eval": (Eval, "measure what a model makes, or a folder of pictures by another"),
+    "convert": (Convert, "turn weights that authors have published into a model folder"),
+    "published": (Published, "list the weights that authors have released"),
     "data": (None, "data of your own: check"),
     "stickers": (None, "the Sticker World: fetch, show, make, book"),
     "systems": (Systems, "list the systems and their options"),

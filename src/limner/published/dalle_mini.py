@@ -18,12 +18,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from limner.errors import BadCheckpoint
-from limner.published.keys import fill, renamed
+from limner.published.keys import Rules, fill, opened, renamed, under
+from limner.system import System
 from limner.systems.text.dalle_mini import DalleMini
 from limner.systems.text.vqgan import VQGAN
 
-Rules = tuple[tuple[str, str], ...]
-"""Regular expression -> replacement, applied to a published name one after the other."""
+FILES = ("encoder", "decoder", "detoker")  # of min-dalle
 
 ATTENTION: Rules = (
     (r"\bq_proj\b", "query"),
@@ -172,35 +172,46 @@ def open_port(
     start_token: int | None = 16384,
 ) -> DalleMini:
     """min-dalle's `encoder.pt`, `decoder.pt` and `detoker.pt`, whose sizes say all but these two numbers."""
-    painter = None if detokenizer is None else rename(detokenizer, VQGAN_TAMING, "detoker.pt")
-    halves = {
-        "encoder": rename(encoder, TRANSFORMER_PORT, "encoder.pt"),
-        "decoder": rename(decoder, TRANSFORMER_PORT, "decoder.pt"),
-    }
+    parts = {"encoder": encoder, "decoder": decoder, "detoker": detokenizer or {}}
+    tensors = {f"{part}.{name}": value for part, held in parts.items() for name, value in held.items()}
     try:
-        words, width = halves["encoder"]["tokens.weight"].shape
-        config = DalleMini.Config(
-            text_vocabulary=words,
-            image_vocabulary=len(halves["decoder"]["tokens.weight"]) - 1,
-            width=width,
-            encoder_layers=sum(name.endswith(".glu.out.weight") for name in halves["encoder"]),
-            decoder_layers=sum(name.endswith(".glu.out.weight") for name in halves["decoder"]),
-            heads=width // head_width,
-            glu_width=len(halves["encoder"]["layers.0.glu.gate.weight"]),
-            text_length=len(halves["encoder"]["positions.weight"]),
-            grid=square(len(halves["decoder"]["positions.weight"])),
-            start_token=start_token,
-            norm_scales="layers.0.norm_in.weight" in halves["encoder"],
-            vqgan=None if painter is None else config_from_detokenizer(painter),
-        )
+        options, ours = port_layout(tensors, "min-dalle's files", head_width)
     except KeyError as error:
         raise BadCheckpoint(f"encoder.pt and decoder.pt lack {error}: they aren't min-dalle's files.") from error
-    model = DalleMini(config)
-    fill(model.encoder, halves["encoder"], "encoder.pt")
-    fill(model.decoder, halves["decoder"], "decoder.pt")
-    if painter is not None and isinstance(model.vqgan, VQGAN):
-        fill_vqgan(model.vqgan, painter, "detoker.pt")
+    model = opened("dalle-mini", options | {"start_token": start_token}, ours, "min-dalle's files")
+    assert isinstance(model, DalleMini)
     return model.eval()
+
+
+def convert(tensors: Mapping[str, Tensor], where: str, changes: Mapping[str, Any]) -> System:
+    """min-dalle's files; `detoker` may be missing. The byte pairs that read captions aren't part of a model: set them
+    as `tokenise`."""
+    options, ours = port_layout(tensors, where)
+    return opened("dalle-mini", options | dict(changes), ours, where)
+
+
+def port_layout(
+    tensors: Mapping[str, Tensor], where: str, head_width: int = 64
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Options and tensors under our names, from those of min-dalle's `FILES`."""
+    halves = {half: rename(under(f"{half}.", tensors), TRANSFORMER_PORT, where) for half in ("encoder", "decoder")}
+    painter = rename(under("detoker.", tensors), VQGAN_TAMING, where)
+    words, width = halves["encoder"]["tokens.weight"].shape
+    options = {
+        "text_vocabulary": words,
+        "image_vocabulary": len(halves["decoder"]["tokens.weight"]) - 1,
+        "width": width,
+        "encoder_layers": sum(name.endswith(".glu.out.weight") for name in halves["encoder"]),
+        "decoder_layers": sum(name.endswith(".glu.out.weight") for name in halves["decoder"]),
+        "heads": width // head_width,
+        "glu_width": len(halves["encoder"]["layers.0.glu.gate.weight"]),
+        "text_length": len(halves["encoder"]["positions.weight"]),
+        "grid": square(len(halves["decoder"]["positions.weight"])),
+        "norm_scales": "layers.0.norm_in.weight" in halves["encoder"],
+        "vqgan": config_from_detokenizer(painter) if painter else None,
+    }
+    parts = {**halves, "vqgan": painter}
+    return options, {f"{part}.{name}": value for part, held in parts.items() for name, value in held.items()}
 
 
 def transformer(model: DalleMini) -> nn.Module:

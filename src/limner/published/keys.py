@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from limner.errors import BadCheckpoint
 from limner.system import System, config_from
 from limner.systems import find, make
+
+
+class Incomplete(UserWarning):
+    """A release lacks networks of the system, which therefore know nothing yet."""
+
+
+MOST_FRESH = 200_000_000
+"""Parameters that a system may have beside those of a release."""
 
 Rules = tuple[tuple[str, str], ...]
 """Regular expression -> replacement."""
@@ -77,13 +86,27 @@ def opened(system: str, options: Mapping[str, Any], tensors: Mapping[str, Tensor
     """The system, built by `options`, with `tensors` (under our names) in it: every one used, or a BadCheckpoint.
 
     A network of the system (a module that is its direct child) that a release lacks altogether, as the discriminator
-    mostly is, keeps its first weights; one that is there must be complete.
+    mostly is, keeps its first weights, and a warning says so; one that is there must be complete.
     """
     config = config_from(find(system).Config, options, where)
-    with torch.device("meta"):  # memory is taken only when all fits: shapes in a file may claim anything
-        _rest(make(system, config, where), tensors, where)
-    model = make(system, config, where)
-    fill(model, {**_rest(model, tensors, where), **tensors}, where)
+    left = MOST_FRESH + 10 * sum(value.numel() for value in tensors.values())
+
+    def count_parameters(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        """Before a number is drawn: shapes of a file may claim anything."""
+        nonlocal left
+        left -= 0 if parameter is None else parameter.numel()
+        if left < 0:
+            raise BadCheckpoint(f"{where}: its shapes claim a network far larger than what is in it.")
+
+    hook = register_module_parameter_registration_hook(count_parameters)
+    try:
+        model = make(system, config, where)
+    finally:
+        hook.remove()
+    rest = _rest(model, tensors, where)
+    fill(model, {**rest, **tensors}, where)
+    if lacking := dict.fromkeys(name.partition(".")[0] for name, _ in model.named_parameters() if name in rest):
+        warnings.warn(f"{where}: not in it, and so with first weights: {', '.join(lacking)}", Incomplete, stacklevel=3)
     return model
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from limner.errors import BadCheckpoint
 from limner.published.arrays import array_of
 from limner.published.lua import LuaObject
-from limner.published.pickles import Inert
+from limner.published.pickles import SCRIPTED, Inert, Name
 
 WRAPPERS = ("state_dict", "model_state_dict", "params")
 """Where checkpoints keep their weights, if not at the top."""
@@ -23,8 +23,8 @@ LONGEST_NAME = 500
 
 def weights(content: Any) -> dict[str, Tensor]:
     """The tensors in it by name; nested names are joined by dots. A network that was saved as an object (torch.save of
-    the model, StyleGAN's pickles) counts as its state dict, what an optimiser keeps is left out, and so is what isn't
-    a tensor."""
+    the model, torch.jit.save, StyleGAN's pickles) counts as its state dict. What an optimiser keeps is left out, and so
+    is what isn't a tensor."""
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -65,13 +65,15 @@ def _walk(content: Any, path: tuple[Any, ...], depth: int, visits: Visits) -> It
             yield path, array
             return
         parts = _module(content)
+    elif isinstance(content, list):
+        parts = dict(enumerate(content))
     elif isinstance(content, Mapping) and content.keys() != OPTIMISER:
         parts = content
     else:
         return
     visits.count(len(parts))
     for name, part in parts.items():
-        if isinstance(name, str | int) and isinstance(part, Tensor | LuaObject | Inert | Mapping):
+        if isinstance(name, str | int) and isinstance(part, Tensor | LuaObject | Inert | Mapping | list):
             if len(str(name)) > LONGEST_NAME:
                 raise BadCheckpoint("a name that is too long for a weight's.")
             yield from _walk(part, (*path, name), depth + 1, visits)
@@ -80,6 +82,8 @@ def _walk(content: Any, path: tuple[Any, ...], depth: int, visits: Visits) -> It
 def _module(record: Inert) -> dict[Any, Any]:
     """The parameters, buffers and modules of a network that was pickled as an object; nothing for other objects."""
     state = record.state if isinstance(record.state, dict) else {}
+    if isinstance(record.name, Name) and record.name.module.startswith(SCRIPTED):
+        return {name: value for name, value in state.items() if isinstance(value, Tensor | Inert)}
     parameters, networks = state.get("_parameters"), state.get("_modules")
     if not isinstance(parameters, dict) or not isinstance(networks, dict):
         return {}

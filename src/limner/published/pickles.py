@@ -264,10 +264,15 @@ RECORDED_FUNCTIONS = frozenset({
     *(Name(f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
     *(Name(f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
     Name("torch", "device"),
+    *(Name("torch.jit._pickle", name) for name in (
+        "build_boollist", "build_doublelist", "build_intlist", "build_tensorlist", "restore_type_tag",
+    )),
     Name("torch._utils", "_rebuild_sparse_tensor"),
     Name("torch.nn.backends.thnn", "_get_thnn_function_backend"),
     Name("torch.serialization", "_get_layout"),
 })  # fmt: skip
+SCRIPTED = "__torch__"
+"""Where TorchScript's classes are; their code lies beside the pickle, and isn't read."""
 TORCH_CLASSES = re.compile(r"torch(\.(nn|optim|autograd|cuda|distributions)\b.*)?")
 PYTHON_2 = frozenset({"__builtin__", "commands", "copy_reg", "cPickle", "new", "popen2", "urllib2"})
 
@@ -280,6 +285,8 @@ def _named(module: Any, name: Any) -> Name:
     if found in HARMLESS_NAMES:
         return found
     root = module.partition(".")[0]
+    if root == SCRIPTED and all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
+        return found
     if module == "__main__":
         root = module = "main"
     plain = all(part.isidentifier() and not part.startswith("__") for part in (*module.split("."), *name.split(".")))
@@ -397,7 +404,7 @@ class Machine:
         known = function in HARMLESS_NAMES or function in RECORDED_FUNCTIONS or function.module in HARMLESS_MODULES
         self.spend(1)
         made = Inert(function, arguments)
-        if not known and not _is_class(function):
+        if not known and not _is_class(function) and not function.module.startswith(SCRIPTED):
             if not new or function.module.partition(".")[0] in ("torch", "numpy"):
                 raise _refused(function)
             self.unsure.append(made)

@@ -4,7 +4,7 @@ A file is known by its first bytes, not by its name:
 
 | format | what writes it |
 |---|---|
-| zip with `data.pkl`; pickles in a row; tar | torch.save since 1.6; since 0.1.10; before |
+| zip with `data.pkl`; pickles in a row; tar | torch.save since 1.6, torch.jit.save; since 0.1.10; before |
 | plain pickle | StyleGAN and its kin (whole networks with their source), lists of words |
 | safetensors | diffusers and transformers |
 | msgpack | Flax |

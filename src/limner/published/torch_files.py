@@ -26,19 +26,17 @@ LARGEST_PROGRAM = 16 << 20  # bytes of pickle, which holds names and shapes; the
 
 
 def read_zip(whole: mmap.mmap, entries: dict[str, Entry]) -> Any:
-    """A zip with a pickle and one uncompressed entry for each storage. Tensors are pages of the file."""
+    """A zip with a pickle and one uncompressed entry for each storage. Tensors are pages of the file.
+
+    What torch.jit.save writes is such a zip, too, with code beside, which isn't looked at.
+    """
     programs = [name for name in entries if name.endswith("/data.pkl")]
     if len(programs) != 1:
         raise BadCheckpoint("a zip file, but not one that PyTorch wrote: it holds no data.pkl, or several.")
     root = programs[0].removesuffix("data.pkl")
-    if f"{root}constants.pkl" in entries:
-        raise BadCheckpoint(
-            "a TorchScript program, not a file of weights. Its author can save the weights: "
-            'torch.save(model.state_dict(), "weights.pt").'
-        )
-    if any(entry.method != STORED for entry in entries.values()):
-        raise BadCheckpoint("its entries are compressed, which PyTorch's never are.")
     program = entries[programs[0]]
+    if any(entry.method != STORED for name, entry in entries.items() if not name.startswith(f"{root}code/")):
+        raise BadCheckpoint("its entries are compressed, which PyTorch's never are.")
     if program.size > LARGEST_PROGRAM:
         raise BadCheckpoint("its data.pkl is too large to be a list of tensors.")
     order = entries.get(f"{root}byteorder")
