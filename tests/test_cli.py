@@ -21,8 +21,8 @@ from limner.systems.translation.upscaler import Upscaler
 
 HERE = Path(__file__).parent
 VERBS = [
-    ["draw"], ["film"], ["film", "status"], ["film", "choose"], ["train"], ["resume"], ["systems"], ["doctor"],
-    ["translate"], ["data", "check"], ["convert"], ["published"],
+    ["draw"], ["film"], ["film", "status"], ["film", "choose"], ["film", "clean"], ["train"], ["resume"], ["systems"], ["doctor"],
+    ["translate"], ["data", "check"], ["convert"], ["published"], ["eval"],
     ["stickers", "fetch"], ["stickers", "show"], ["stickers", "make"], ["stickers", "book"],
 ]  # fmt: skip
 LEAST = {
@@ -30,11 +30,13 @@ LEAST = {
     "film": ["story.txt"],
     "film status": ["film.limner"],
     "film choose": ["film.limner"],
+    "film clean": ["film.limner"],
     "train": ["vqgan", "--data", "stickers:collages", "--out", "run"],
     "resume": ["run"],
     "translate": ["run", "a.png", "-o", "painted"],
     "data check": ["facades"],
     "convert": ["latest_net_G.pth", "--as", "pix2pix", "-o", "facades"],
+    "eval": ["runs/facades", "--metrics", "psnr,fid"],
     "stickers make": ["edits", "-o", "edits"],
     "stickers book": ["-o", "book"],
 }
@@ -163,6 +165,7 @@ def test_systems_are_listed_and_explained(limner: Limner) -> None:
         (["film", "nowhere.txt"], ["nowhere.txt"]),
         (["film", "."], ["neither a story nor a film project"]),
         (["film", "status", "."], ["film.toml"]),
+        (["film", "clean", "."], ["film.toml"]),
         (["film", "choose", ".", "--scene", "1"], ["--scene and --pick"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

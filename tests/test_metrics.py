@@ -335,7 +335,7 @@ def test_what_are_no_features_of_the_same_network_is_refused(features: np.ndarra
     metric.update(made=np.zeros((3, 4)))
     with pytest.raises(BadInput, match=told):
         metric.update(real=features)
-    with pytest.raises(BadInput, match="at least 3 real pictures; there are 0"):
+    with pytest.raises(BadInput, match="At least 3 real pictures are needed; there are 0"):
         metric.value()
     other = KernelDistance("x")
     other.update(real=np.zeros((3, 7)))

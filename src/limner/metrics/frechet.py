@@ -85,15 +85,25 @@ class FrechetDistance(TwoSets):
 
 
 def frechet(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> float:
-    """Between Gaussians of means (D,) and covariances (D, D), float64.
-
-    With R R' = A and S S' = B, tr((A B)^(1/2)) is the sum of the singular values of R' S. So no square root of a
-    product is taken, nothing imaginary can come out, and small values keep the digits that they would lose squared,
-    as eigenvalues of A B.
-    """
-    overlap = torch.linalg.svdvals(_root(cov_a).T @ _root(cov_b)).sum()
+    """Between Gaussians of means (D,) and covariances (D, D), float64."""
     shift = mean_a - mean_b
-    return max(0.0, float(shift @ shift + cov_a.trace() + cov_b.trace() - 2 * overlap))
+    return max(0.0, float(shift @ shift + cov_a.trace() + cov_b.trace() - 2 * _overlap(cov_a, cov_b)))
+
+
+def _overlap(a: Tensor, b: Tensor) -> Tensor:
+    """tr((A B)^(1/2)) without a square root of a product, so that nothing imaginary can come out.
+
+    With R R' = A, it is the sum of the roots of the eigenvalues of R' B R, which is symmetric; R is a Cholesky factor,
+    which is quick. But an eigenvalue is only known to rounding of the largest, and roots of small ones magnify that.
+    Where it could be felt, and where A is singular: with S S' = B, it is the sum of the singular values of R' S.
+    """
+    factor, failed = torch.linalg.cholesky_ex(a)
+    if not failed:
+        values = torch.linalg.eigvalsh(factor.T @ b @ factor)
+        rounding = torch.finfo(values.dtype).eps * values[-1] / 2
+        if values[0] > 0 and (rounding / values.sqrt()).sum() < 1e-9 * (a.trace() + b.trace()):
+            return values.sqrt().sum()
+    return torch.linalg.svdvals(_root(a).T @ _root(b)).sum()
 
 
 def _root(covariance: Tensor) -> Tensor:

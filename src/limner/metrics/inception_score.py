@@ -19,7 +19,7 @@ class InceptionScore(Metric):
 
     def __init__(self, network: str, pictures: int, *, splits: int = 10) -> None:
         """network: whose classes they are, for the protocol
-        pictures: how many there will be: the splits follow from it"""
+        pictures: how many there will be, at most: the splits follow from it"""
         if not 1 <= splits <= pictures:
             raise BadInput(f"{pictures} pictures can't be put into {splits} splits.")
         self.network, self.pictures, self.splits = network, pictures, splits
@@ -58,12 +58,13 @@ class InceptionScore(Metric):
         self.next = max(self.next, other.next)
 
     def value(self) -> Result:
-        if self.chances is None or self.counts.sum() != self.pictures:
+        if self.chances is None or not self.counts.all():
             raise BadInput(f"The Inception score was to be of {self.pictures} pictures; it has {self.counts.sum()}.")
         mean = self.chances / self.counts[:, None]
         scores = np.exp([c / n - _plogp(q) for c, n, q in zip(self.certainty, self.counts, mean, strict=True)])
         protocol = f"Inception score, {self.splits} splits in order, {self.network}"
-        return Result(float(scores.mean()), self.pictures, protocol, float(scores.std()) if self.splits > 1 else None)
+        error = float(scores.std()) if self.splits > 1 else None
+        return Result(float(scores.mean()), int(self.counts.sum()), protocol, error)
 
     def values(self) -> dict[str, Result]:
         return {"inception-score": self.value()}

@@ -158,7 +158,7 @@ class TwoSets(Metric):
     def need(self, least: int) -> None:
         for side, n in self.seen.items():
             if n < least:
-                raise BadInput(f"{type(self).__name__} needs at least {least} {side} pictures; there are {n}.")
+                raise BadInput(f"At least {least} {side} pictures are needed; there are {n}.")
 
     def limits(self) -> str:
         """What the protocol says about rows that were not kept."""
