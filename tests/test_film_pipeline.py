@@ -32,6 +32,7 @@ from limner.film.project import read_project, write_project
 from limner.film.stages import STAGES
 from limner.film.store import Store
 from limner.film.voice import open_voice
+from limner.jobs.filming import clean_project
 from limner.provenance import read_marks
 
 OPTIONS = FilmOptions(**SMALL)
@@ -517,3 +518,22 @@ def test_only_a_person_removes_what_is_unused(film: Path) -> None:
     assert clean(film / "film.limner", illustrator=Shapes()) > 0
     assert unused(film / "film.limner", illustrator=Shapes()) == []
     assert again(film).made == ("film",)
+
+
+def test_the_command_tells_what_is_unused_and_removes_it_only_when_told(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = film / "film.limner"
+    monkeypatch.setattr("limner.film.plan.open_illustrator", lambda spec, base: Shapes())
+    assert list(clean_project(project, yes=False)) == ["Nothing is unused."]
+    edit(film, 2, prompt="a fox at night")
+    again(film)
+    before = {path for path in project.rglob("*")}
+    (told,) = clean_project(project, yes=False)
+    assert told.startswith("6 artefacts are unused") and "--yes" in told  # pictures, likenesses, body, two dissolves
+    assert {path for path in project.rglob("*")} - {project / ".lock"} == before - {project / ".lock"}
+    (told,) = clean_project(project, yes=True)
+    assert told.startswith("6 unused artefacts removed")
+    assert not_fresh(film) == set()
+    edit(film, 2, prompt="a fox by day")
+    assert "7 parts" in next(clean_project(project, yes=False))

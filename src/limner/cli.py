@@ -411,13 +411,15 @@ class Fetch:
 
     source: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """A folder with the packages (.tgz or unpacked) instead of npm."""
+    force: bool = False
+    """Get it anew although it is there."""
     dry_run: bool = False
     """Print the resolved options and stop."""
 
     def run(self) -> int:
         from limner.stickers.art import fetch
 
-        print(fetch(source=self.source))
+        print(fetch(source=self.source, force=self.force))
         return 0
 
 
@@ -430,13 +432,15 @@ class Show:
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("sheets")
     """Folder for the sheets."""
+    seed: int = 0
+    """Other seeds show other scenes."""
     dry_run: bool = False
     """Print the resolved options and stop."""
 
     def run(self) -> int:
         from limner.stickers.sheet import show
 
-        for path in show(self.out):
+        for path in show(self.out, seed=self.seed):
             print(path)
         return 0
 
@@ -458,13 +462,19 @@ class Make:
     """Width x height in pixels."""
     seed: int = 0
     """Sample i is a function of the seed and i."""
+    split: Literal["train", "held-out"] = "train"
+    """Held-out scenes have combinations of nouns, place and time that training never shows."""
+    pairing: Literal["lines", "labels", "night"] = "lines"
+    """Of paired data: line drawing to colour, label map to scene, or day to night."""
     dry_run: bool = False
     """Print the resolved options and stop."""
 
     def run(self) -> int:
         from limner.stickers.folders import make
 
-        make(self.kind, self.count, _size(self.size), self.out, seed=self.seed)
+        make(
+            self.kind, self.count, _size(self.size), self.out, seed=self.seed, split=self.split, pairing=self.pairing
+        )  # fmt: skip
         print(self.out)
         return 0
 
@@ -540,13 +550,35 @@ class FilmChoose:
         return 0
 
 
+@dataclass
+class FilmClean:
+    """Show which made pictures, voices and pieces a film doesn't use any more; with --yes, remove them.
+
+    Example: limner film clean film.limner --yes
+    """
+
+    project: tyro.conf.Positional[Path]
+    """The project folder."""
+    yes: bool = False
+    """Remove them: an edit that is undone afterwards has to be made again."""
+    dry_run: bool = False
+    """Print the resolved options and stop."""
+
+    def run(self) -> int:
+        from limner.jobs.filming import clean_project
+
+        for line in clean_project(self.project, self.yes):
+            print(line)
+        return 0
+
+
 GROUPS: dict[str, dict[str, type]] = {
     "data": {"check": Check},
     "stickers": {"fetch": Fetch, "show": Show, "make": Make, "book": Book},
 }
 VERBS: dict[str, tuple[type | None, str]] = {
     "draw": (Draw, "draw pictures from words"),
-    "film": (None, "make a narrated film from a story; film status, film choose"),
+    "film": (None, "make a narrated film from a story; film status, film choose, film clean"),
     "train": (Train, "train a system"),
     "resume": (Resume, "go on with a training run"),
     "translate": (Translate, "translate pictures with a trained model"),
@@ -655,11 +687,10 @@ def _parse(kind: type, prog: str, args: Sequence[str]) -> Any:
 
 
 def _film_kind(args: Sequence[str]) -> tuple[type, str, Sequence[str]]:
-    """`film status`, `film choose`, or `film STORY`."""
-    if args and args[0] == "status":
-        return FilmStatus, "limner film status", args[1:]
-    if args and args[0] == "choose":
-        return FilmChoose, "limner film choose", args[1:]
+    """`film status`, `film choose`, `film clean`, or `film STORY`."""
+    about = {"status": FilmStatus, "choose": FilmChoose, "clean": FilmClean}
+    if args and args[0] in about:
+        return about[args[0]], f"limner film {args[0]}", args[1:]
     from limner.jobs.filming import Film
 
     return Film, "limner film", args

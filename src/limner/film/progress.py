@@ -62,7 +62,7 @@ class Bars:
         self._bars.stop()
 
     def estimated(self, estimate: Estimate) -> None:
-        self._console.print(str(estimate), highlight=False, markup=False)
+        self._console.print(str(estimate), highlight=False, markup=False, soft_wrap=True)
 
     def begin(self, stage: str, total: int) -> None:
         self._bars.start()  # not before: a question may be asked after the estimate
@@ -74,4 +74,4 @@ class Bars:
         self._bars.advance(self._tasks[stage])
 
     def note(self, message: str) -> None:
-        self._bars.console.print(message, highlight=False, markup=False)
+        self._bars.console.print(message, highlight=False, markup=False, soft_wrap=True)

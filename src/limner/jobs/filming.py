@@ -72,3 +72,19 @@ def choose_picture(project: Path, scene: str | None, pick: int | None) -> Iterat
         choose(project, answer[0], int(answer[1]))
         yield f"Scene {answer[0]} shows picture {answer[1]} now."
     yield f"Choose with: limner film choose {project} --scene N --pick K"
+
+
+def clean_project(project: Path, yes: bool) -> Iterator[str]:
+    """Say what the film doesn't use any more, and remove it if `yes`."""
+    from limner.film.pipeline import clean, status, unused
+
+    if waiting := sum(line.state != "fresh" for line in status(project)):
+        yield f"{waiting} parts are not made as film.toml has them; what they would use counts as unused, too."
+    found = unused(project)
+    size = f"{sum(size for _, size in found) / 1e6:.1f} MB"
+    if not found:
+        yield "Nothing is unused."
+    elif yes:
+        yield f"{len(found)} unused artefacts removed: {clean(project) / 1e6:.1f} MB are free."
+    else:
+        yield f"{len(found)} artefacts are unused, {size}. Remove them with: limner film clean {project} --yes"
