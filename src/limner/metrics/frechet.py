@@ -90,7 +90,7 @@ def frechet(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> flo
     return max(0.0, float(shift @ shift + cov_a.trace() + cov_b.trace() - 2 * _overlap(cov_a, cov_b)))
 
 
-def _overlap(a: Tensor, b: Tensor) -> Tensor:
+def _overlap(a: Tensor, b: Tensor) -> float:
     """tr((A B)^(1/2)) without a square root of a product, so that nothing imaginary can come out.
 
     With R R' = A, it is the sum of the roots of the eigenvalues of R' B R, which is symmetric; R is a Cholesky factor,
@@ -102,8 +102,8 @@ def _overlap(a: Tensor, b: Tensor) -> Tensor:
         values = torch.linalg.eigvalsh(factor.T @ b @ factor)
         rounding = torch.finfo(values.dtype).eps * values[-1] / 2
         if values[0] > 0 and (rounding / values.sqrt()).sum() < 1e-9 * (a.trace() + b.trace()):
-            return values.sqrt().sum()
-    return torch.linalg.svdvals(_root(a).T @ _root(b)).sum()
+            return float(values.sqrt().sum())
+    return float(torch.linalg.svdvals(_root(a).T @ _root(b)).sum())
 
 
 def _root(covariance: Tensor) -> Tensor:
