@@ -138,7 +138,10 @@ def weights_of(whole: Mapping[str, Tensor], where: str, average: bool = True) ->
     }
     lacking = [part for part, tensors in parts.items() if not tensors]
     if lacking:
-        raise BadCheckpoint(f"{where}: not a Stable Diffusion v1 checkpoint, it has no {' and no '.join(lacking)}")
+        raise BadCheckpoint(
+            f"{where}: not a Stable Diffusion v1 checkpoint, it has no {' and no '.join(lacking)}. Weights of another "
+            f"system become a model folder first: limner convert {where} --as SYSTEM -o FOLDER."
+        )
     known = ("model.diffusion_model.", "model_ema.", "first_stage_model.", "cond_stage_model.")
     foreign = [name for name in whole if not name.startswith(known) and name not in SCHEDULE_BUFFERS]
     if foreign:
