@@ -392,7 +392,8 @@ def zips() -> Iterator[tuple[str, bytes]]:
         yield "two programs under one name", file.getvalue().replace(b"archive/dat4.pkl", b"archive/data.pkl")
     yield "two roots", in_zip(b"\x80\x02}" + WEIGHTS + b".", **{"other/data.pkl": b"\x80\x02}."})
     yield "no program", in_zip(b"").replace(b"data.pkl", b"dato.pkl")
-    yield "a TorchScript program without weights", in_zip(b"\x80\x02}.", **{"archive/constants.pkl": b"", "archive/code/a.py": b""})
+    program = {"archive/constants.pkl": b"", "archive/code/a.py": b""}
+    yield "a TorchScript program without weights", in_zip(b"\x80\x02}.", **program)
     yield "big-endian", in_zip(b"\x80\x02}" + WEIGHTS + b".", **{"archive/byteorder": b"big"})
     yield "encrypted", _patched(_patched(good, 6, b"\x01\0"), directory + 8, b"\x01\0")
     yield "encrypted in the directory alone", _patched(good, directory + 8, b"\x01\0")

@@ -149,7 +149,7 @@ def test_an_upscaler_learns_from_small_and_large_pictures(tmp_path: Path) -> Non
     data, prepare = write(files, tmp_path / "pairs"), {"crop": 8, "factor": 2}
     train("upscaler", str(data), tmp_path / "run", options(steps=2), changes={"width": 4, "blocks": 1}, prepare=prepare)
     assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["factor"] == 2
-    with pytest.raises(BadInput, match="32x24.*has to be 80x60"):
+    with pytest.raises(BadInput, match=r"32x24.*has to be 80x60"):
         train("upscaler", str(data), tmp_path / "other", options(steps=2), prepare={"crop": 8})
 
 

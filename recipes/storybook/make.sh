@@ -9,12 +9,16 @@ limner train sticker-reader --data stickers:readings --out "$runs/reader" --step
 limner train dalle-mini --data "written:$runs/codec" --out "$runs/planner" --steps 5600 --batch 32 --sample 0 \
     --set width=128 --set encoder_layers=2 --set decoder_layers=3 --set heads=4 --set glu_width=342 \
     --set learning_rate=0.001 --set warmup=200 --set ema=0.998
-limner train layout-painter --data "plans:$runs/codec" --out "$runs/painter-first" --steps 500 --sample 0 \
+limner train layout-painter --data "plans:$runs/codec" --out "$runs/painter-1" --steps 500 --sample 0 \
     --set steps=500 --set rate=0.004
-limner train layout-painter --data "plans:$runs/codec" --out "$runs/painter" --start-from "$runs/painter-first" --steps 260 \
+limner train layout-painter --data "plans:$runs/codec" --out "$runs/painter-2" --start-from "$runs/painter-1" --steps 260 \
     --sample 0 --set steps=260 --set rate=0.002
+limner train layout-painter --data "plans:$runs/codec" --out "$runs/painter" --start-from "$runs/painter-2" --steps 420 \
+    --sample 0 --set steps=420 --set rate=0.002
 limner train dual-encoder --data "lineups:$runs/codec" --out "$runs/judge" --steps 450 --batch 64 --sample 0
-limner train upscaler --data "repairs:$runs/codec" --out "$runs/upscaler" --steps 700 --batch 8 --sample 100 --set steps=700
+limner train upscaler --data "repairs:$runs/codec" --out "$runs/upscaler-1" --steps 700 --batch 8 --sample 100 --set steps=700
+limner train upscaler --data "repairs:$runs/codec" --out "$runs/upscaler" --start-from "$runs/upscaler-1" --steps 1000 --batch 8 \
+    --sample 100 --set steps=1000
 # The two published ways, to be compared: words -> codes, words -> latents, for the same time each.
 minutes=${COMPARE_MINUTES:-30}
 limner train dalle-mini --data "codes:$runs/codec" --out "$runs/direct" --steps 1000000 --budget "$minutes" --batch 16 --sample 0 \

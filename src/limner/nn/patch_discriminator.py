@@ -33,8 +33,9 @@ class PatchDiscriminator(nn.Sequential):
                 f"This PatchGAN judges pictures of at least {self.least} pixels a side, not {width}x{height}. "
                 "Train on larger pictures, or let it see a smaller field (fewer layers)."
             )
-        scores: Tensor = super().forward(pictures)
-        return scores
+        for layer in self:
+            pictures = layer(pictures)
+        return pictures
 
 
 def normalisation(norm: Norm, width: int) -> nn.Module:

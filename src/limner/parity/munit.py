@@ -75,7 +75,7 @@ WEIGHTS = {
 def losses(record: Record) -> Outputs:
     """Both updates from the same weights. Each begins with the first of the recorded draws."""
     weights = {ours: float(record.options[theirs]) for ours, theirs in WEIGHTS.items()}
-    options = sizes(record.options["gen"]) | discriminator_options(record.options["dis"]) | weights
+    options: dict[str, Any] = sizes(record.options["gen"]) | discriminator_options(record.options["dis"]) | weights
     model = MUNIT(MUNIT.Config(**options))
     fill_training(model, record, published.ours)
     styles = {side: record.input(f"noise{i}", "x").flatten(1) for i, side in enumerate("ab")}

@@ -45,7 +45,7 @@ def network(record: Record) -> Outputs:
 def losses(record: Record) -> Outputs:
     """A step of training, and the network's answer in it and in the fine-tuning."""
     where, state = str(record.path), filled(record)
-    weights = {ours: weight(record, theirs) for theirs, ours in TERMS.items()}
+    weights: dict[str, Any] = {ours: weight(record, theirs) for theirs, ours in TERMS.items()}
     seen = {f"vgg.{n}": value for n, value in renamed(under("vgg.", state), VGG_NAMES, where).items()}
     tensors = published.ours(under("generator.", state), where)
     image, valid = given_image(record), given_mask(record)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from limner.data.kinds import Unpaired
 from limner.errors import BadInput
@@ -15,9 +15,11 @@ from limner.parity.game import Given, moves
 from limner.parity.munit import discriminator, discriminator_options, fill_training, generator_options, played
 from limner.parity.record import Network, Record
 from limner.published import unit as published
+from limner.published import unit_digits as published_digits
 from limner.published import unit_shared as published_shared
 from limner.published.keys import fill, under
 from limner.systems.translation.unit import UNIT, Autoencoder
+from limner.systems.translation.unit_digits import CoupledAutoencoder, CoupledDiscriminator
 from limner.systems.translation.unit_shared import (
     Generator,
     MultiScaleDiscriminator,
@@ -64,7 +66,8 @@ WEIGHTS = {
 def losses(record: Record) -> Outputs:
     """Both updates from the same weights. Each begins with the first of the recorded draws."""
     weights = {ours: float(record.options[theirs]) for ours, theirs in WEIGHTS.items()}
-    options = generator_options(record.options["gen"]) | discriminator_options(record.options["dis"]) | weights
+    options: dict[str, Any] = weights | generator_options(record.options["gen"])
+    options |= discriminator_options(record.options["dis"])
     model = UNIT(UNIT.Config(**options))
     fill_training(model, record, published.ours)
     draws = [record.input(f"noise{i}", "x") for i in range(4)]
@@ -169,6 +172,47 @@ def shared_losses(record: Record) -> Outputs:
     }
 
 
+@torch.no_grad()
+def digits_generator(record: Record) -> Outputs:
+    """Its inputs hold the channels of rows and columns already."""
+    options, where = record.options, str(record.path)
+    channels = options["output_dim_a"], options["output_dim_b"]
+    if (options["input_dim_a"], options["input_dim_b"]) != (channels[0] + 2, channels[1] + 2):
+        raise BadInput(
+            f"{where}: pictures go in with two channels more, for rows and columns, than they come out with."
+        )
+    model = CoupledAutoencoder(options["ch"], channels).eval()
+    fill(model, under("generator.", published_digits.ours(with_counters(record), where)), where)
+    first = [layer(record.input(name, "x")) for layer, name in zip(model.first, ("a32", "b32"), strict=True)]
+    mean, spread = model.latent(torch.cat(first))
+    (own_a, fake_a), (fake_b, own_b) = model.decode(mean + spread * record.input("noise0", "x"))
+    pictures = {"x_aa": own_a, "x_ba": fake_a, "x_ab": fake_b, "x_bb": own_b}
+    return pictures | {"mu": mean, "sd": spread, "n_params": count(model.parameters())}
+
+
+@torch.no_grad()
+def digits_discriminator(record: Record) -> Outputs:
+    options, where = record.options, str(record.path)
+    channels = options["input_dim_a"], options["input_dim_b"]
+    classes = record.content["state"]["conv_cl.weight"][0]
+    model = CoupledDiscriminator(options["ch"], channels, classes).eval()
+    fill(model, under("discriminator.", published_digits.ours(record.state(), where)), where)
+    a, b = record.input("ia"), record.input("ib")
+    seen = {"a": model.see(a, 0), "b": model.see(b, 1)}
+    return {
+        "real_fake": model(a, b),
+        **{f"feat_{side}": features for side, features in seen.items()},
+        **{f"class_{side}": model.classify(features) for side, features in seen.items()},
+        "n_params": count(model.parameters()),
+    }
+
+
+def with_counters(record: Record) -> dict[str, Tensor]:
+    """The filled state; batch norms' counters are integers, which a filling leaves alone."""
+    names = record.content["state"]
+    return record.state({name: torch.tensor(0) for name in names if name.endswith("num_batches_tracked")})
+
+
 NETWORKS = {
     "vae": Network(autoencoder),
     "multiscale-d": Network(discriminator),
@@ -179,4 +223,6 @@ NETWORKS = {
     "nips-shared-dis": Network(shared_discriminator),
     "nips-ms-dis": Network(shared_discriminator),
     "nips-losses": Network(shared_losses),
+    "nips-covae32": Network(digits_generator),
+    "nips-codis32": Network(digits_discriminator),
 }

@@ -49,7 +49,7 @@ class Segmenter(System):
         for level, scores in zip(self.levels, self.scores, strict=True):
             x = level(x)
             found.append(scores(x))
-        total = found.pop()
+        total: Tensor = found.pop()
         while found:
             finer = found.pop()
             total = finer + F.interpolate(total, size=finer.shape[-2:], mode="bilinear", align_corners=False)

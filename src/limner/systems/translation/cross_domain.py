@@ -197,7 +197,8 @@ def slope(network: Critic, given: Tensor, real: Tensor, fake: Tensor, mix: Tenso
     """How far a critic's slope is from 1, somewhere between real and fake pictures (Gulrajani et al., 2017, eq. 3)."""
     between = (real + mix * (fake - real)).requires_grad_()
     (gradient,) = torch.autograd.grad(network(given, between).sum(), between, create_graph=True)
-    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+    found: Tensor = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+    return found
 
 
 class Reversal(torch.autograd.Function):
@@ -208,7 +209,7 @@ class Reversal(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> Tensor:
         return -gradient
 
 

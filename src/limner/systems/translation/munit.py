@@ -217,9 +217,10 @@ def domain_invariant(network: vgg.VGG, one: Tensor, other: Tensor) -> Tensor:
 def deep_features(network: vgg.VGG, pictures: Tensor) -> Tensor:
     """VGG's relu5_3. The published program leaves out the pooling before the fifth block."""
     (x,) = network(caffe(pictures), ["relu4_3"])
-    for layer in network.features[network.numbers["pool4"] + 1 :]:
+    for layer in list(network.features)[network.numbers["pool4"] + 1 :]:
         x = layer(x)
-    return x
+    found: Tensor = x
+    return found
 
 
 def caffe(pictures: Tensor) -> Tensor:
@@ -397,7 +398,7 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.ModuleList([*layers, nn.Conv2d(widths[-1], 1, 1)])
 
     def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers[:-1]:  # type: ignore[union-attr]
+        for layer in list(self.layers)[:-1]:
             x = F.leaky_relu(layer(x), 0.2)
         out: Tensor = self.layers[-1](x)
         return out

@@ -291,4 +291,5 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm1(self.conv1(x)).relu()
         y = self.norm2(self.conv2(y)).relu()
-        return (x + self.norm3(self.conv3(y))).relu()
+        out: Tensor = (x + self.norm3(self.conv3(y))).relu()
+        return out

@@ -66,10 +66,10 @@ class UNIT(System):
         self.discriminator_a, self.discriminator_b = MultiScaleDiscriminator(*sizes), MultiScaleDiscriminator(*sizes)
         generators = self.generator_a, self.generator_b
         discriminators = self.discriminator_a, self.discriminator_b
-        for network in generators:
-            init.kaiming(network)
-        for network in discriminators:
-            init.normal(network)
+        for generator in generators:
+            init.kaiming(generator)
+        for discriminator in discriminators:
+            init.normal(discriminator)
         optimiser = adam(config.learning_rate, betas=(0.5, 0.999), decay=1e-4)
         self.players = {
             "discriminators": Player(discriminators, optimiser, halving(config.halve)),
