@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from limner.errors import BadCheckpoint, BadInput
 from limner.nn import init
 from limner.parity.fill import fill_tensor
 from limner.published import open_as
+from limner.published.keys import Incomplete
 from limner.rng import Rng
 from limner.system import Styled, Translates
 from limner.systems.translation.drit import DRIT
@@ -109,8 +111,9 @@ def published(state: Mapping[str, list[int]]) -> dict[str, torch.Tensor]:
 def test_a_release_opens_with_all_its_entries(record: str) -> None:
     tensors = published(json.loads((RECORDS / f"drit-{record}.json").read_text())["state"])
     remembered = {"gen_opt.state.0.exp_avg": torch.zeros(3), "disA2_opt.state.0.exp_avg": torch.zeros(3)}
-    model = open_as("drit", tensors | remembered, "00999.pth", {})
     film = record == "translator-film"
+    with pytest.warns(Incomplete, match="judge") if film else nullcontext():
+        model = open_as("drit", tensors | remembered, "00999.pth", {})
     assert isinstance(model, DRIT) and model.config.width == 8
     assert model.config.attribute == ("film" if film else "concat")
     assert torch.equal(model.b.content_encoder[4].conv2.bias, tensors["enc_c.convB.4.model.5.bias"])

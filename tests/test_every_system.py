@@ -18,7 +18,7 @@ import torch
 import limner.systems
 from label_world import Blocks
 from limner import hub
-from limner.data.kinds import Captioned, Labelled, Masked, Paired, Pictures, Planned, Read, Unpaired
+from limner.data.kinds import Captioned, Labelled, Masked, Paired, Pictures, Planned, Read, Transferred, Unpaired
 from limner.errors import BadInput, CannotDo
 from limner.rng import torch_rng
 from limner.runs import Run
@@ -51,6 +51,7 @@ from limner.systems.translation.rfr_inpainting import RFRInpainting
 from limner.systems.translation.sean import SEAN
 from limner.systems.translation.spade import SPADE
 from limner.systems.translation.unit import UNIT
+from limner.systems.translation.unit_digits import DigitUNIT
 from limner.systems.translation.unit_shared import SharedUNIT
 from limner.systems.translation.upscaler import Upscaler
 from limner.train import Options, Trainer
@@ -290,6 +291,12 @@ CASES = {
         )
     ),
     "unit": Case(UNIT.Config(width=4, downs=1, blocks=1, discriminator_depth=2, scales=2), unpaired),
+    "unit-digits": Case(
+        DigitUNIT.Config(width=4, discriminator_width=4),
+        lambda numbers: Transferred(
+            pictures(numbers, 32), pictures(numbers, 32, "of the other domain"), whole(numbers, "class", 0, 10)
+        ),
+    ),
     "unit-shared": Case(
         SharedUNIT.Config(
             width=4, downs=1, encoder_blocks=1, decoder_blocks=1, discriminator_width=4, own_layers=1, shared_layers=1

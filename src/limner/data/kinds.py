@@ -82,6 +82,15 @@ class Unpaired(Batch):
 
 
 @dataclass(frozen=True)
+class Transferred(Batch):
+    """Pictures of two domains that do not belong together, and what those of the first show: labels to carry over."""
+
+    a: torch.Tensor  # (B, 3, H, W) in [-1, 1]
+    b: torch.Tensor  # (B, 3, H, W) in [-1, 1]
+    classes: torch.Tensor  # (B,) int64, of `a`
+
+
+@dataclass(frozen=True)
 class Labelled(Batch):
     """Pictures with a class and an instance number for every pixel."""
 

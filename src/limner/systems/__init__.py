@@ -37,6 +37,7 @@ TABLE = {
     "sticker-reader": "limner.systems.reader:StickerReader",
     "storybook": "limner.systems.text.storybook:Storybook",
     "unit": "limner.systems.translation.unit:UNIT",
+    "unit-digits": "limner.systems.translation.unit_digits:DigitUNIT",
     "unit-shared": "limner.systems.translation.unit_shared:SharedUNIT",
     "upscaler": "limner.systems.translation.upscaler:Upscaler",
     "vqgan": "limner.systems.text.vqgan:VQGAN",

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.data.kinds import Unpaired
+from limner.data.prepare import Preparation
 from limner.losses import cross_entropy
 from limner.rng import Rng
 from limner.system import Game, Player, System, adam, frozen, to_uint8
@@ -28,6 +29,7 @@ class SharedUNIT(System):
     """Pictures of two domains, (B, 3, H, W) in [-1, 1]; H and W are multiples of 2 ** downs."""
 
     config: Config
+    preparation = Preparation(256, "shorter", 256)
 
     @dataclass(frozen=True)
     class Config:
