@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -14,8 +15,9 @@ import torch
 
 from games import Duel, Noise, Solo
 from limner.errors import BadCheckpoint, BadInput, Interrupted, NotFinite
+from limner.jobs.training import estimate
 from limner.runs import Run, read_checkpoint
-from limner.train import Options, Progress, Trainer
+from limner.train import TIMED, Options, Progress, Trainer
 
 HERE = Path(__file__).parent
 
@@ -195,6 +197,18 @@ def test_a_budget_ends_the_run_well(tmp_path: Path) -> None:
     trainer = train(tmp_path, 10**6, budget=1e-6)
     assert 1 <= trainer.step < 100
     assert Run(tmp_path).checkpoints
+
+
+def test_how_long_it_will_take_is_told_after_a_few_steps_of_every_start(tmp_path: Path) -> None:
+    heard: list[Progress] = []
+    fixed = {"batch": 4, "threads": 1, "save": 1e9, "sample": 0, "log": 1000, "precision": "fp32"}
+    for steps in (7, 14):
+        Trainer("duel", Duel(), Noise(), Run(tmp_path), Options(steps=steps, **fixed), listener=heard.append).fit()
+    assert [progress.step for progress in heard] == [TIMED, 7, 7 + TIMED, 14]
+    assert [progress.seconds_left > 0 for progress in heard] == [True, False, True, False]
+    assert "7 steps that are left" in estimate(dataclasses.replace(heard[2], steps=18, seconds_left=7500.0))
+    assert "2 h 5 min" in estimate(dataclasses.replace(heard[2], seconds_left=7500.0))
+    assert estimate(dataclasses.replace(heard[2], seconds_left=59.0)) == ""
 
 
 def test_samples_are_drawn_with_the_averages(tmp_path: Path) -> None:

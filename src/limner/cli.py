@@ -656,8 +656,10 @@ class _Bar:
 
     def listen(self, progress: Any) -> None:
         """Training has come this far."""
-        from limner.jobs.training import describe
+        from limner.jobs.training import describe, estimate
 
+        if self.task is None and (line := estimate(progress)):
+            self.tell(line)
         self.count(progress.step, progress.steps, describe(progress))
 
     def count(self, done: int, total: int, told: str = "") -> None:

@@ -75,6 +75,8 @@ class Options:
             )
 
 
+TIMED = 4  # steps after which a listener hears for the first time how long it will take
+
 # The options that decide the numbers of a run; the others may change when it is resumed.
 DECISIVE = ("batch", "accumulate", "seed", "precision")
 
@@ -325,7 +327,7 @@ class Trainer:
         options = self.options
         if options.threads:
             torch.set_num_threads(options.threads)
-        began = saved = time.monotonic()
+        began = warm = saved = time.monotonic()
         first = self.step
         board = _tensorboard(self.run.path) if rank() == 0 else None
         with ThreadPoolExecutor(1) as ahead, _interruptible() as stopped:
@@ -338,9 +340,12 @@ class Trainer:
                 now = time.monotonic()
                 done = self.step >= options.steps
                 out_of_time = bool(options.budget) and now - began > 60 * options.budget
+                taken = self.step - first
+                if taken == 1:
+                    warm = now  # what the first step takes says little of the others
                 if rank() == 0:
-                    pace = (now - began) / (self.step - first)
-                    self._report(board, losses, micro[0], now - began, pace, last=done or out_of_time)
+                    pace = (now - warm) / (taken - 1) if taken > 1 else now - began
+                    self._report(board, losses, micro[0], now - began, pace, taken=taken, last=done or out_of_time)
                 if self._agreed(done or out_of_time or bool(stopped) or now - saved > options.save):
                     self.save()
                     saved = time.monotonic()
@@ -372,9 +377,11 @@ class Trainer:
             self.run.save(self.step, self.config, weights, moments, state)
 
     def _report(
-        self, board: Any, losses: dict[str, float], micro: tuple[Any, Rng], seconds: float, pace: float, *, last: bool
-    ) -> None:
-        """Samples, the running metric, the log and the listener, where they are due. `pace`: seconds a step."""
+        self, board: Any, losses: dict[str, float], micro: tuple[Any, Rng], seconds: float, pace: float, *,
+        taken: int, last: bool,
+    ) -> None:  # fmt: skip
+        """Samples, the running metric, the log and the listener, where they are due; the listener also as soon as it
+        can be told how long it will take. `pace`: seconds a step; `taken`: steps since this start."""
         options = self.options
         entry = dict(losses)
         if look := bool(options.sample) and (self.step % options.sample == 0 or last):
@@ -383,13 +390,13 @@ class Trainer:
                 with self._as_used():
                     self.measured = self.measure()
                 entry |= self.measured
-        if not (look or last or self.step % options.log == 0):
-            return
-        self.run.log({"step": self.step, **entry, "seconds": round(seconds, 2)})
-        if board is not None:
+        due = look or last or self.step % options.log == 0
+        if due:
+            self.run.log({"step": self.step, **entry, "seconds": round(seconds, 2)})
+        if due and board is not None:
             for term, value in entry.items():
                 board.add_scalar(term, value, self.step)
-        if self.listener:
+        if self.listener and (due or taken == TIMED):
             left = (options.steps - self.step) * pace
             if options.budget:
                 left = max(0.0, min(left, 60 * options.budget - seconds))

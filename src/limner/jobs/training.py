@@ -14,6 +14,7 @@ import torch
 from limner.data.folder import Folder
 from limner.data.kinds import Labelled, Paired
 from limner.errors import BadInput
+from limner.film.estimate import duration
 from limner.jobs.sources import Told, open_source
 from limner.rng import derive
 from limner.runs import Run
@@ -159,8 +160,18 @@ def running_metric(system: System, source: Source) -> Callable[[], dict[str, flo
     return measure if isinstance(held_out.take([0]), Paired | Labelled) else None
 
 
+def estimate(progress: Progress) -> str:
+    """How long it will take, in a sentence; empty if that is under a minute."""
+    if progress.seconds_left < 60:
+        return ""
+    return (
+        f"About {duration(progress.seconds_left)} for the {progress.steps - progress.step} steps that are left. Ctrl-C "
+        "stops at any time; the same command goes on."
+    )
+
+
 def describe(progress: Progress) -> str:
     """One line for the terminal."""
-    told = [f"about {progress.seconds_left / 60:.0f} min left", f"{progress.samples_per_second:.1f} samples/s"]
+    told = [f"about {duration(progress.seconds_left)} left", f"{progress.samples_per_second:.1f} samples/s"]
     told += [f"{name.replace('/', ' ')} {value:.4g}" for name, value in progress.measured.items()]
     return "  ".join([*told, *(f"{name.partition('/')[2]} {value:.4g}" for name, value in progress.losses.items())])
