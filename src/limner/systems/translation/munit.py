@@ -58,7 +58,8 @@ class MUNIT(System):
         self.generator_a, self.generator_b = Generator(config), Generator(config)
         sizes = config.discriminator_width, config.discriminator_depth, config.scales
         self.discriminator_a, self.discriminator_b = MultiScaleDiscriminator(*sizes), MultiScaleDiscriminator(*sizes)
-        generators, discriminators = self.sides()
+        generators = self.generator_a, self.generator_b
+        discriminators = self.discriminator_a, self.discriminator_b
         for generator in generators:
             init.kaiming(generator)
         for discriminator in discriminators:
@@ -68,9 +69,6 @@ class MUNIT(System):
             "discriminators": Player(discriminators, optimiser, halving(config.halve)),
             "generators": Player(generators, optimiser, halving(config.halve)),
         }
-
-    def sides(self) -> tuple[tuple[Generator, Generator], tuple[MultiScaleDiscriminator, MultiScaleDiscriminator]]:
-        return (self.generator_a, self.generator_b), (self.discriminator_a, self.discriminator_b)
 
     # Training
 
