@@ -291,8 +291,7 @@ def test_ctrl_c_ends_a_film_well(tmp_path: Path) -> None:
     pictures.mkdir()
     for i, colour in enumerate(("red", "green", "blue")):
         Image.new("RGB", (160, 90), colour).save(pictures / f"{i}.png")
-    numbers = "one two three four five six seven eight nine ten eleven twelve".split()  # long enough to be stopped
-    scenes = [f"The fox walked on and on through wood number {number}." for number in numbers]
+    scenes = [f"The fox walked on and on and came to tree number {n}." for n in range(12)]  # long enough to be stopped
     (tmp_path / "story.txt").write_text("\n\n---\n\n".join(scenes))
     command = [sys.executable, "-m", "limner.cli", "film", "story.txt", "-o", "film.mp4", "--illustrator", "pictures"]
     process = subprocess.Popen(
