@@ -37,9 +37,10 @@ def _verdicts(paths: list[Path], jobs: int) -> Iterator[Verdict]:
     if jobs <= 1 or len(paths) <= 1:
         yield from map(verdict, paths)
         return
-    # One record per process and then a new one: no more than `jobs` networks are ever in memory.
+    # A process checks one record after the other, so that no more than `jobs` networks are ever in memory, and gives its
+    # memory back now and then.
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(paths)), spawn, one_thread, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(min(jobs, len(paths)), spawn, one_thread, max_tasks_per_child=16) as pool:
         try:
             yield from pool.map(verdict, paths)
         except BrokenProcessPool:
