@@ -37,8 +37,8 @@ def _verdicts(paths: list[Path], jobs: int) -> Iterator[Verdict]:
     if jobs <= 1 or len(paths) <= 1:
         yield from map(verdict, paths)
         return
-    # A process checks one record after the other, so that no more than `jobs` networks are ever in memory, and gives its
-    # memory back now and then.
+    # A process checks one record after the other, so that no more than `jobs` networks are ever in memory; now and then
+    # it ends, and gives its memory back.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(paths)), spawn, one_thread, max_tasks_per_child=16) as pool:
         try:
