@@ -37,10 +37,9 @@ def _verdicts(paths: list[Path], jobs: int) -> Iterator[Verdict]:
     if jobs <= 1 or len(paths) <= 1:
         yield from map(verdict, paths)
         return
-    # A process checks one record after the other, so that no more than `jobs` networks are ever in memory; now and then
-    # it ends, and gives its memory back.
+    # A process checks one record after the other, so that no more than `jobs` networks are ever in memory.
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(paths)), spawn, one_thread, max_tasks_per_child=16) as pool:
+    with ProcessPoolExecutor(min(jobs, len(paths)), spawn, one_thread) as pool:
         try:
             yield from pool.map(verdict, paths)
         except BrokenProcessPool:
