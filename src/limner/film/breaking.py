@@ -59,10 +59,18 @@ def wrap(
     text: str, limit: float, language: str = "", measure: Callable[[str], float] = columns
 ) -> list[tuple[int, int]]:
     """(start, end) of the lines of `text`, as few as fit in `limit` and as even as can be, without the spaces at
-    their ends.
+    their ends. A newline ends a line.
 
     A single unbreakable piece that is wider than `limit` is cut between characters.
     """
+    lines, start = [], 0
+    for part in text.split("\n"):
+        lines += [(start + left, start + right) for left, right in _wrap(part, limit, language, measure)]
+        start += len(part) + 1
+    return lines
+
+
+def _wrap(text: str, limit: float, language: str, measure: Callable[[str], float]) -> list[tuple[int, int]]:
     pieces = _pieces(text, limit, language, measure)
     if not pieces:
         return []

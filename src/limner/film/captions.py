@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from limner.film.fonts import check_glyphs
 from limner.film.letters import Line, Type, paint, set_lines
+from limner.film.motion import quietest
 from limner.film.planes import Frame, planes, size_of, to_i420
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from limner.film.subtitles import Cue
 
 Colour = tuple[int, int, int]
+Side = Literal["bottom", "top"]
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,12 @@ class CaptionStyle:
     line breaks.
 
     `look`: letters in a soft dark box, or outlined letters on the bare picture. `highlight`: colour the word being
-    spoken, or show whole lines.
+    spoken, or show whole lines. `side`: at the foot of the frame or at its head.
     """
 
     look: Literal["box", "outline"] = "box"
     highlight: Literal["word", "line"] = "word"
+    side: Side = "bottom"
     size: float = 0.058
     language: str = ""
     ink: Colour = (255, 255, 255)
@@ -115,8 +118,21 @@ def render_caption(cue: Cue, active: int | None, size: tuple[int, int], style: C
         if word is not None:
             marked = np.maximum(marked, paint(line, x, y, (box_w, box_h), word))
     colour, opacity = _dressed(plain, marked, em, style)
-    bottom = 0.075 * height if width >= height else 0.16 * height  # phone players cover the foot of an upright film
-    return Stamp(colour, opacity, int((width - box_w) / 2) & ~1, max(0, int(height - bottom - box_h)) & ~1)
+    margin = _margin(width, height)
+    y = margin if style.side == "top" else height - margin - box_h
+    return Stamp(colour, opacity, int((width - box_w) / 2) & ~1, max(0, int(y)) & ~1)
+
+
+def quiet_side(picture: Frame) -> Side:
+    """Where captions hide least of an RGB picture: at its foot, or at its head if what there is to see stands low."""
+    height, width = picture.shape[:2]
+    margin, room = _margin(width, height) / height, 3.4 * CaptionStyle.size * min(width, height) / height  # two lines
+    boxes = [(0.1, 1 - margin - room, 0.9, 1 - margin), (0.1, margin, 0.9, margin + room)]
+    return "top" if quietest(picture, boxes) else "bottom"
+
+
+def _margin(width: int, height: int) -> float:
+    return 0.075 * height if width >= height else 0.16 * height  # phone players cover the ends of an upright film
 
 
 def lay(frame: Frame, stamp: Stamp, share: float = 1.0) -> Frame:

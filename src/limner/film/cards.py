@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from limner.film.letters import Line, Type, paint, set_lines
-from limner.film.motion import reframe
+from limner.film.motion import quietest, reframe
 from limner.rng import numpy_rng
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ _FAINT: Colour = (120, 106, 104)
 def title_card(
     text: str, subtitle: str, size: tuple[int, int], *, picture: Frame | None = None, language: str = ""
 ) -> Frame:
-    """The opening card, RGB (H, W, 3): the title on a label over `picture` (RGB), or on a framed page without one.
+    """The opening card, RGB (H, W, 3): the title on a label over `picture` (RGB), in its middle unless that hides much
+    and another place less, or on a framed page without one.
 
     `size` is (width, height); `subtitle` is the author or empty. Raises MissingGlyph.
     """
@@ -68,7 +69,10 @@ def _labelled(cover: Frame, text: str, below: str, language: str) -> Frame:
     block_h = _height(title) + ornament + _height(author)
     widest = max((line.width for line in (*title, *author)), default=0.0)
     label_w, label_h = round(widest + 2.4 * em), round(block_h + 1.5 * em)
-    left, top = (width - label_w) // 2, (height - label_h) // 2
+    left, middle = (width - label_w) // 2, (height - label_h) // 2
+    tops = (middle, round(0.09 * height), height - label_h - round(0.09 * height))
+    boxes = [(left / width, y / height, (left + label_w) / width, (y + label_h) / height) for y in tops]
+    top = tops[quietest(cover, boxes)]
     shadow = Image.new("L", (width, height), 0)
     box = (left, top + round(0.08 * em), left + label_w, top + label_h + round(0.08 * em))
     ImageDraw.Draw(shadow).rounded_rectangle(box, 0.3 * em, fill=150)
@@ -81,7 +85,7 @@ def _labelled(cover: Frame, text: str, below: str, language: str) -> Frame:
     rounded = np.asarray(mask.resize((label_w, label_h), Image.Resampling.BOX), np.float32)[..., None] / 255
     place = cover[top : top + label_h, left : left + label_w]
     place[...] = np.rint(place * (1 - rounded) + label * rounded).astype(np.uint8)
-    _set_block(cover, text, below, em, room, height / 2, language, quiet=False)
+    _set_block(cover, text, below, em, room, top + label_h / 2, language, quiet=False)
     return cover
 
 

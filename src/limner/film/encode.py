@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 
 Quality = Literal["draft", "final"]
 
-# On flat art under a slow camera, "veryfast" tuned for it is smaller and nearer to the picture than the default preset
-# with crf 20, at 40 % of its time.
 _PRESETS: dict[Quality, dict[str, str]] = {
     "draft": {"preset": "superfast", "crf": "24"},
     "final": {"preset": "veryfast", "tune": "animation", "crf": "17"},
 }
+# On flat art under a slow camera this is smaller and nearer to the picture than the default preset with crf 20, at a
+# fifth of its time: motion is so even that the nearest guess is right, and needs no refining.
+_SEARCH: dict[Quality, str] = {"draft": "", "final": ":me=dia:subme=1"}
 _AUDIO_RATE = 48000
 _AAC = {"aac_coder": "fast"}  # half the time of the default search; at 128 kbit/s a voice has bits to spare
 _AUDIO_BLOCK = 1024 * 64  # samples handed to the encoder at a time
@@ -88,7 +89,7 @@ def encode_segment(
         codec.options = {
             **_PRESETS[quality],
             "profile": "high",
-            "x264-params": f"open-gop=0:keyint={second}:min-keyint={second}:scenecut=0:stitchable=1",
+            "x264-params": f"open-gop=0:keyint={second}:min-keyint={second}:scenecut=0:stitchable=1{_SEARCH[quality]}",
         }
         for number, picture in enumerate(frames):
             if size_of(picture) != size:

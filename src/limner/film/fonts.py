@@ -178,11 +178,11 @@ def check_glyphs(text: str, choice: Fonts) -> None:
         raise MissingGlyph(missing)
 
 
-def clean(text: str) -> str:
+def clean(text: str, *, lines: bool = False) -> str:
     """`text` with the same length, made fit to draw: control characters and line ends are spaces, lone surrogates
-    are U+FFFD.
+    are U+FFFD. With `lines`, newlines stay.
     """
-    return "".join(_CLEAN.get(unicodedata.category(c), c) for c in text)
+    return "".join(c if lines and c == "\n" else _CLEAN.get(unicodedata.category(c), c) for c in text)
 
 
 _CLEAN = {"Cc": " ", "Cs": "\ufffd", "Zl": " ", "Zp": " "}

@@ -88,8 +88,8 @@ def shape(text: str, type_: Type, start: int = 0) -> Line:
 
 
 def set_lines(text: str, type_: Type, width: float) -> list[Line]:
-    """`text` broken into even lines of at most `width` pixels, shaped."""
-    text = clean(text)
+    """`text` broken at its newlines, and into even lines of at most `width` pixels, shaped."""
+    text = clean(text, lines=True)
     return [
         shape(text[start:end], type_, start)
         for start, end in wrap(text, width, type_.language, lambda piece: _width(piece, type_))

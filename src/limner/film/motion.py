@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -13,7 +14,11 @@ from PIL import Image
 from limner.film.planes import Frame, blend, planes
 from limner.rng import numpy_rng
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 _FURTHEST = 1.12  # zoom
+_CELLS = 64  # a side, of the grid on which a picture's subject is looked for
 
 
 @dataclass(frozen=True)
@@ -110,17 +115,33 @@ def subject(picture: Frame) -> tuple[float, float]:
     """Where the subject of an RGB picture is, as shares of width and height: the centre of its contrast and colour
     edges.
 
-    Squaring the energy lets the few strong edges of a figure outweigh much faint texture; the middle is preferred
-    in doubt.
+    The middle is preferred in doubt.
     """
-    small = np.asarray(Image.fromarray(picture).resize((64, 64), Image.Resampling.BOX), np.float64)
-    dy, dx = np.gradient(small, axis=(0, 1))
-    energy = np.square(dx).sum(axis=2) + np.square(dy).sum(axis=2)
-    places = (np.arange(64) + 0.5) / 64
+    places = (np.arange(_CELLS) + 0.5) / _CELLS
     near_middle = np.exp(-np.square(places - 0.5) / 0.18)
-    energy = (energy + 1e-3) * near_middle[:, None] * near_middle[None, :]
+    energy = (_energy(picture) + 1e-3) * near_middle[:, None] * near_middle[None, :]
     energy /= energy.sum()
     return float(energy.sum(axis=0) @ places), float(energy.sum(axis=1) @ places)
+
+
+def quietest(picture: Frame, boxes: Sequence[tuple[float, float, float, float]]) -> int:
+    """Which of `boxes` (left, top, right, bottom, as shares of an RGB picture) hides least of what there is to see. The
+    first is preferred: another must hide less than half of what it does."""
+    energy = _energy(picture) + 1e-3
+    hidden = []
+    for box in boxes:
+        left, top, right, bottom = (round(share * _CELLS) for share in box)
+        hidden.append(float(energy[max(0, top) : bottom, max(0, left) : right].sum()))
+    best = int(np.argmin(hidden))
+    return best if hidden[best] < 0.5 * hidden[0] else 0
+
+
+def _energy(picture: Frame) -> NDArray[np.float64]:
+    """(64, 64): how strong the edges of an RGB picture are. Squared, the few strong ones of a figure outweigh much
+    faint texture."""
+    small = np.asarray(Image.fromarray(picture).resize((_CELLS, _CELLS), Image.Resampling.BOX), np.float64)
+    dy, dx = np.gradient(small, axis=(0, 1))
+    return np.asarray(np.square(dx).sum(axis=2) + np.square(dy).sum(axis=2))
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ import json
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from limner.film.captions import Side
     from limner.film.subtitles import Cue
     from limner.film.voice import Speech, Voice
 
@@ -295,25 +297,36 @@ def _edge(work: Work, side: str, count: int) -> Callable[[int], Frame]:
 def _view(path: Path, move: Json, frames: int, size: tuple[int, int], fine: bool) -> Callable[[int], Frame]:
     """What the camera sees of a picture at each frame of its shot (I420). `move`: [seed, index], or None for cards.
     `fine`: resampled as well as can be, not as fast."""
-    from limner.film.motion import frame_at, plan_move, subject
-    from limner.film.planes import to_i420
+    from limner.film.motion import frame_at, plan_move
 
-    picture = open_picture(path, size)
-    source = to_i420(picture)
+    source, focus, _ = _source(path, size)
     if move is None:
         return lambda index: source
-    plan = plan_move(move[0], move[1], size[0] / size[1], subject(picture))
+    plan = plan_move(move[0], move[1], size[0] / size[1], focus)
     return lambda index: frame_at(source, plan, index / max(frames - 1, 1), size, fine=fine)
 
 
+@lru_cache(maxsize=3)  # a shot's picture is wanted by its body and by two dissolves; a file of the store never changes
+def _source(path: Path, size: tuple[int, int]) -> tuple[Frame, tuple[float, float], Side]:
+    """A picture in I420, where its subject is, and the side for its captions."""
+    from limner.film.captions import quiet_side
+    from limner.film.motion import subject
+    from limner.film.planes import to_i420
+
+    picture = open_picture(path, size)
+    return to_i420(picture), subject(picture), quiet_side(picture)
+
+
 def _captioner(p: Mapping[str, Json], files: Mapping[str, Path]) -> Callable[[Frame, float], Frame]:
-    """Draws the caption that belongs to a moment of the shot (seconds from its first frame) onto a frame."""
+    """Draws the caption that belongs to a moment of the shot (seconds from its first frame) onto a frame; all captions
+    of a shot stand on the same side."""
     from limner.film.captions import CaptionStyle, draw_caption
 
     if p["captions"] == "none":
         return lambda frame, t: frame
     cues = read_cues(files["cues"], dissolve_frames(p["fps"]) / p["fps"] + REST)
-    style = CaptionStyle(highlight="word" if p["captions"] == "words" else "line", language=p["language"])
+    _, _, side = _source(files["picture"], tuple(p["size"]))
+    style = CaptionStyle(highlight="word" if p["captions"] == "words" else "line", side=side, language=p["language"])
 
     def captioned(frame: Frame, t: float) -> Frame:
         cue = next((cue for cue in cues if cue.start <= t < cue.end), None)
@@ -331,12 +344,12 @@ Maker = Callable[[Work], float]
 STAGES: Mapping[str, tuple[int, Maker]] = {  # the version is raised when the same inputs give another result
     "pictures": (2, make_pictures),
     "own picture": (2, make_own_picture),
-    "title": (2, make_title),
+    "title": (3, make_title),
     "failure": (2, make_failure),
     "likeness": (1, make_likeness),
     "voice": (1, make_voice),
     "silence": (1, make_silence),
-    "cues": (1, make_cues),
-    "body": (2, make_body),
+    "cues": (2, make_cues),
+    "body": (3, make_body),
     "dissolve": (2, make_dissolve),
 }

@@ -28,7 +28,8 @@ _CLOSING = "\"'”’»)]」』）"
 class Cue:
     """A subtitle from `start` to `end` (seconds of film). `words` have film times and offsets into `text`.
 
-    `text` is one line; `breaks` are the offsets where its second and later lines begin.
+    `text` is one line but for verse, whose lines end with newlines; `breaks` are the offsets where its second and later
+    lines begin.
     """
 
     start: float
@@ -51,7 +52,7 @@ def make_cues(
     No cue has more than `lines` lines of `max_chars` (an ideograph counts as 2.6). Cues follow each other without
     overlap.
     """
-    text = clean(text)
+    text = clean(text, lines=True)
     pieces = _pieces(text, language, max_chars)
     if not pieces or not text.strip():
         return []
@@ -126,7 +127,9 @@ def _best_cuts(
             content = text[pieces[i][0] : pieces[j - 1][1]].strip()
             seconds = times[j - 1][1] - times[i][0]
             width = columns(content)
-            fits = width <= max_chars or (width <= room and len(wrap(content, max_chars, language)) <= lines)
+            fits = width <= room and (
+                (width <= max_chars and "\n" not in content) or len(wrap(content, max_chars, language)) <= lines
+            )
             if j > i + 1 and not (fits and seconds <= _LONGEST):
                 break
             hurried = max(0.0, _SHORTEST - seconds) * 3
@@ -147,6 +150,8 @@ def _cut_cost(text: str, at: int) -> float:
     """The price of a cue that ends at offset `at`."""
     if at == len(text) or _ends(text, at, _SENTENCE_END):
         return 0.0
+    if "\n" in text[len(text[:at].rstrip()) : at]:  # the end of a line of verse
+        return 0.3
     return 0.8 if _ends(text, at, _CLAUSE_END) else 2.5
 
 
