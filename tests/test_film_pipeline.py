@@ -158,7 +158,7 @@ ALL_SEGMENTS = {
 CHANGES: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "narration": (
         lambda folder: edit(folder, 2, narration="Sing, said the fox."),
-        {"scene 02/voice", "scene 02/cues", *AROUND_2},
+        {"scene 02/voice", "scene 02/cues", "scene 02/body", "film"},
     ),
     "prompt": (lambda folder: edit(folder, 2, prompt="a fox at night"), {"scene 02/pictures", *AROUND_2, *CAST}),
     "pick": (lambda folder: edit(folder, 2, pick=3 - shown(folder, 2)), {*AROUND_2, *CAST}),

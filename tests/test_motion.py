@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limner.film.motion import STILL, Move, dissolve, ease, frame_at, plan_move, reframe, subject
+from limner.film.motion import STILL, Move, dissolve, ease, frame_at, plan_move, quietest, reframe, subject
 from limner.film.planes import planes, size_of, to_i420, to_rgb
 
 SHARES = st.floats(0, 1)
@@ -123,3 +123,12 @@ def test_reframing_keeps_the_subject(x: int, y: int) -> None:
 
 def test_a_flat_picture_has_its_subject_in_the_middle() -> None:
     assert subject(np.full((50, 80, 3), 7, np.uint8)) == pytest.approx((0.5, 0.5))
+
+
+def test_the_quietest_box_hides_least_and_the_first_is_kept_in_doubt() -> None:
+    low, high = (0.1, 0.7, 0.9, 0.95), (0.1, 0.05, 0.9, 0.3)
+    assert quietest(dot(640, 360, 320, 290), [low, high]) == 1
+    assert quietest(dot(640, 360, 320, 60), [low, high]) == 0
+    assert quietest(np.full((360, 640, 3), 9, np.uint8), [low, high]) == 0
+    both = np.maximum(dot(640, 360, 320, 290), dot(640, 360, 320, 60))
+    assert quietest(both, [low, high]) == 0

@@ -57,6 +57,16 @@ def test_cues_obey_the_limits(text: str, language: str) -> None:
     assert cues[0].start == pytest.approx(10.2)
 
 
+def test_lines_of_verse_stay_lines() -> None:
+    verse = "The Owl and the Pussy-cat went to sea\nIn a beautiful pea-green boat,\nThey took some honey"
+    cues = make_cues(spoken(verse, "en"), verse, start=0, language="en")
+    assert [line for cue in cues for line in cue.lines] == verse.split("\n")
+    narrow = make_cues(spoken(verse, "en"), verse, start=0, language="en", max_chars=26)
+    check(narrow, spoken(verse, "en"), 0, 26)
+    ends = {line for cue in narrow for line in cue.lines}
+    assert all(any(end.endswith(line.split()[-1]) for end in ends) for line in verse.split("\n"))
+
+
 def test_cues_end_where_the_sense_ends() -> None:
     cues = make_cues(spoken(FABLE, "en"), FABLE, start=0, language="en")
     ends = [cue.text[-1] for cue in cues]

@@ -232,7 +232,6 @@ class Plan:
             if scene is not None:
                 moves[f"{side} move"] = self._move(scene)
                 inputs[f"{side}_picture"] = self.chosen(scene)
-                inputs[f"{side}_voice"] = Made(self.slot(scene.id, "voice"), "voice.json")
         slot = self._dissolve_slot(before.id if before else None, after.id if after else None)
         width, height = self.project.film.size
         units = dissolve_frames(self.project.film.fps) * width * height / 1e6

@@ -247,38 +247,40 @@ def make_body(work: Work) -> float:
     p = work.parameters
     size, fps = tuple(p["size"]), p["fps"]
     speech = read_speech(work.files["voice"])
-    frames, dissolve = shot_frames(speech.seconds, fps), dissolve_frames(fps)
-    view = _view(work.files["picture"], p["move"], frames, size, p["quality"] == "final")
+    first = dissolve_frames(fps)
+    count = shot_frames(speech.seconds, fps) - 2 * first
+    view = _view(work.files["picture"], p["move"], size, p["quality"] == "final")
     captioned = _captioner(p, work.files)
 
     def stream() -> Iterator[Frame]:
-        for index in range(dissolve, frames - dissolve):
-            yield captioned(view(index), index / fps)
+        for index in range(count):
+            yield captioned(view(index / max(count - 1, 1)), (first + index) / fps)
 
-    count = encode_segment(stream(), work.folder / "video.mp4", size=size, fps=fps, quality=p["quality"])
+    encode_segment(stream(), work.folder / "video.mp4", size=size, fps=fps, quality=p["quality"])
     return count * float(size[0] * size[1]) / 1e6
 
 
 def make_dissolve(work: Work) -> float:
-    """The frames that two shots share. At the ends of the film one of them is black."""
+    """The frames that two shots share; at the ends of the film one of them is black. The camera rests while they pass,
+    so they are the same however long the shots last."""
     from limner.film.encode import encode_segment
     from limner.film.motion import dissolve
 
     p = work.parameters
     size, fps = tuple(p["size"]), p["fps"]
     count = dissolve_frames(fps)
-    before, after = (_edge(work, side, count) for side in ("from", "to"))
+    before, after = _edge(work, "from", 1.0), _edge(work, "to", 0.0)
 
     def stream() -> Iterator[Frame]:
         for index in range(count):
-            yield dissolve(before(index), after(index), (index + 1) / (count + 1))
+            yield dissolve(before, after, (index + 1) / (count + 1))
 
     encode_segment(stream(), work.folder / "video.mp4", size=size, fps=fps, quality=p["quality"])
     return count * float(size[0] * size[1]) / 1e6
 
 
-def _edge(work: Work, side: str, count: int) -> Callable[[int], Frame]:
-    """The last (side "from") or first ("to") `count` frames of a shot, or black where there is none."""
+def _edge(work: Work, side: str, t: float) -> Frame:
+    """What a shot shows at `t` of its move, or black where there is none."""
     import numpy as np
 
     from limner.film.planes import to_i420
@@ -286,24 +288,20 @@ def _edge(work: Work, side: str, count: int) -> Callable[[int], Frame]:
     p = work.parameters
     width, height = p["size"]
     if f"{side} picture" not in work.files:
-        black = to_i420(np.zeros((height, width, 3), np.uint8))
-        return lambda index: black
-    frames = shot_frames(read_speech(work.files[f"{side} voice"]).seconds, p["fps"])
-    view = _view(work.files[f"{side} picture"], p[f"{side} move"], frames, (width, height), p["quality"] == "final")
-    first = frames - count if side == "from" else 0
-    return lambda index: view(first + index)
+        return to_i420(np.zeros((height, width, 3), np.uint8))
+    return _view(work.files[f"{side} picture"], p[f"{side} move"], (width, height), p["quality"] == "final")(t)
 
 
-def _view(path: Path, move: Json, frames: int, size: tuple[int, int], fine: bool) -> Callable[[int], Frame]:
-    """What the camera sees of a picture at each frame of its shot (I420). `move`: [seed, index], or None for cards.
+def _view(path: Path, move: Json, size: tuple[int, int], fine: bool) -> Callable[[float], Frame]:
+    """What the camera sees of a picture (I420) as its move goes from 0 to 1. `move`: [seed, index], or None for cards.
     `fine`: resampled as well as can be, not as fast."""
     from limner.film.motion import frame_at, plan_move
 
     source, focus, _ = _source(path, size)
     if move is None:
-        return lambda index: source
+        return lambda t: source
     plan = plan_move(move[0], move[1], size[0] / size[1], focus)
-    return lambda index: frame_at(source, plan, index / max(frames - 1, 1), size, fine=fine)
+    return lambda t: frame_at(source, plan, t, size, fine=fine)
 
 
 @lru_cache(maxsize=3)  # a shot's picture is wanted by its body and by two dissolves; a file of the store never changes
@@ -351,5 +349,5 @@ STAGES: Mapping[str, tuple[int, Maker]] = {  # the version is raised when the sa
     "silence": (1, make_silence),
     "cues": (2, make_cues),
     "body": (3, make_body),
-    "dissolve": (2, make_dissolve),
+    "dissolve": (3, make_dissolve),
 }
