@@ -80,7 +80,7 @@ def test_feature_matching_sums_layers_averages_scales_and_leaves_the_real_side_a
 def test_a_perceptual_loss_waits_for_its_weights_and_takes_torchvisions_file(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = vgg.waiting()
-    with pytest.raises(BadInput, match=r"X: .* needs VGG's published weights.*published\.vgg\.give"):
+    with pytest.raises(BadInput, match=r"X: .* needs VGG's published weights.*--vgg FILE.*published\.vgg\.give"):
         vgg.require_weights(network, "X")
 
     published = vgg.VGG(19, "relu5_2").state_dict() | {"classifier.0.weight": torch.ones(2, 2)}  # deeper than is needed

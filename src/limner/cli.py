@@ -82,6 +82,8 @@ class Train:
     """How the pictures of a folder are prepared, as name=value: resize, fit, crop, flip, backwards, factor."""
     start_from: Path | None = None
     """A run or model folder whose weights a new run begins with."""
+    vgg: Path | None = None
+    """Published VGG weights for a new run, where the system looks through them: turns on the losses that do."""
     steps: int = 10_000
     """Training steps in all."""
     batch: int = 16
@@ -116,11 +118,12 @@ class Train:
 
     def resolved(self) -> dict[str, Any]:
         from limner.jobs.sources import open_source
-        from limner.jobs.training import fitting_config
+        from limner.jobs.training import fitting_config, seeing
         from limner.systems import find
 
         source = open_source(self.data, find(self.system), self.seed, _changes(self.prepare, "--prepare"))
-        config = fitting_config(self.system, source, _changes(self.set))
+        changes = _changes(self.set)
+        config = fitting_config(self.system, source, seeing(self.system, changes) if self.vgg else changes)
         return {"system": self.system, "config": dataclasses.asdict(config), "data": self.data, "out": str(self.out),
                 "prepare": dataclasses.asdict(source.preparation) if hasattr(source, "preparation") else None,
                 "options": dataclasses.asdict(self.options())}  # fmt: skip
@@ -132,7 +135,7 @@ class Train:
             newest = train(
                 self.system, self.data, self.out, self.options(),
                 changes=_changes(self.set), prepare=_changes(self.prepare, "--prepare"), start_from=self.start_from,
-                listener=bar.listen, told=bar.tell,
+                vgg_file=self.vgg, listener=bar.listen, told=bar.tell,
             )  # fmt: skip
         print(newest)
         return 0
@@ -490,6 +493,8 @@ class Book:
     """The model folder."""
     codes: int = 8192
     """Entries of the book."""
+    layers: bool = False
+    """Of places and of things alone, which are laid one over the other, instead of whole scenes."""
     scenes: int = 5000
     """How many scenes it is fitted to."""
     rounds: int = 8
@@ -502,7 +507,11 @@ class Book:
     def run(self) -> int:
         from limner.jobs.stickers import make_book
 
-        print(make_book(self.out, codes=self.codes, scenes=self.scenes, rounds=self.rounds, seed=self.seed))
+        print(
+            make_book(
+                self.out, codes=self.codes, layers=self.layers, scenes=self.scenes, rounds=self.rounds, seed=self.seed
+            )
+        )
         return 0
 
 

@@ -16,6 +16,7 @@ from limner.data.kinds import Labelled, Paired
 from limner.errors import BadInput
 from limner.film.estimate import duration
 from limner.jobs.sources import Told, open_source
+from limner.published import vgg
 from limner.rng import derive
 from limner.runs import Run
 from limner.system import System, Translates, config_from, to_uint8
@@ -62,6 +63,7 @@ def train(
     changes: Mapping[str, Any] | None = None,
     prepare: Mapping[str, Any] | None = None,
     start_from: Path | None = None,
+    vgg_file: Path | None = None,
     listener: Listener | None = None,
     told: Told = lambda text: None,
 ) -> Path:
@@ -69,11 +71,29 @@ def train(
 
     changes: to the system's config
     prepare: changes to how the pictures of a folder are prepared
-    told: hears which data are used, and what of them is left out
+    start_from, vgg_file: for a new run; a run that goes on has its weights
+    told: hears which data are used, what of them is left out, and what is lacking without `vgg_file`
     """
+    if vgg_file is not None:
+        changes = seeing(name, changes or {})
     source = open_source(data, find(name), options.seed, prepare, told)
     config = fitting_config(name, source, changes)
-    return _trained(name, config, data, source, Run(out), options, start_from, listener, told)
+    if vgg_file is None and start_from is None and not Run(out).checkpoints and (warning := blind(name, config)):
+        told(warning)
+    return _trained(name, config, data, source, Run(out), options, start_from, vgg_file, listener, told)
+
+
+def seeing(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`changes` to the system's config, with the published weights of the losses that look through VGG below them."""
+    return {**vgg.use_of(name).losses, **changes}
+
+
+def blind(name: str, config: Any) -> str:
+    """What a person should know who trains the system without the VGG that its published training looks through."""
+    use = vgg.USES.get(name)
+    if use is None or not use.without or any(getattr(config, option) for option in use.losses):
+        return ""
+    return f"Without --vgg ({use.weights}, which limner doesn't ship) {use.without}."
 
 
 def resume(
@@ -101,12 +121,12 @@ def resume(
     chosen = dataclasses.replace(options or Options(), **known["options"] | meant | more)
     source = open_source(data, find(name), chosen.seed, prepare, told)
     config = config_from(find(name).Config, known["config"], str(out))
-    return _trained(name, config, data, source, Run(out), chosen, None, listener, told)
+    return _trained(name, config, data, source, Run(out), chosen, None, None, listener, told)
 
 
 def _trained(
     name: str, config: Any, data: str, source: Source, run: Run, options: Options, start_from: Path | None,
-    listener: Listener | None, told: Told,
+    vgg_file: Path | None, listener: Listener | None, told: Told,
 ) -> Path:  # fmt: skip
     system = build(name, config, source, options.seed)
     recipe: Any = data
@@ -114,10 +134,15 @@ def _trained(
         source.classes, source.unknown = getattr(config, "classes", None), getattr(config, "unknown", True)
         recipe = {"folder": str(Path(data).resolve()), "prepare": dataclasses.asdict(source.preparation)}
         _tell(source, told)
+    fresh = not run.checkpoints  # asked by all processes before the first of them saves
     trainer = Trainer(
         name, system, source, run, options,
         data=recipe, start_from=start_from, listener=listener, measure=running_metric(system, source),
     )  # fmt: skip
+    if fresh and (start_from is not None or vgg_file is not None):
+        if vgg_file is not None:
+            vgg.give_all(name, trainer.system, vgg_file)
+        trainer.save()  # so that going on never needs these files again
     return trainer.fit()
 
 

@@ -90,8 +90,9 @@ def require_weights(vgg: VGG, name: str) -> None:
     """`BadInput`, which says the system's `name`, while a VGG is still `waiting` for its weights."""
     if not bool(next(vgg.parameters()).any()):
         raise BadInput(
-            f"{name}: the perceptual loss needs VGG's published weights, which limner doesn't ship. Give it the file "
-            "(limner.published.vgg.give(system.vgg, FILE)), or set perceptual=0."
+            f"{name}: the perceptual loss needs VGG's published weights, which limner doesn't ship. Begin the training "
+            "with limner train --vgg FILE (from Python: limner.published.vgg.give(system.vgg, FILE)), or without that "
+            "loss: perceptual=0."
         )
 
 

@@ -7,14 +7,16 @@ flat there, pads, activations, pools and enlargements counted; the VGG begins wi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from limner.nn.vgg import DEPTHS
-from limner.published.keys import opened, renamed, under
+from limner.published.keys import fill, opened, renamed, under
 from limner.published.pix2pix import entries
+from limner.published.read import tensors
 from limner.system import System
 from limner.systems.translation.adain import Encoder
 
@@ -38,15 +40,26 @@ def encoder_names() -> dict[str, str]:
 ENCODER_NAMES = encoder_names()
 
 
+def needed(encoder: Encoder, vgg: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """What an encoder takes of the published VGG, under our names."""
+    wanted = encoder.state_dict().keys()
+    return {name: value for name, value in renamed(vgg, ENCODER_NAMES, where).items() if name in wanted}
+
+
+def give(encoder: Encoder, path: Path | str) -> None:
+    """Fill a system's encoder from the published VGG's file. Another network's file is a `BadCheckpoint`."""
+    path = Path(path)
+    fill(encoder, needed(encoder, tensors(path), str(path)), str(path))
+
+
 def convert(published: Mapping[str, Tensor], where: str, changes: Mapping[str, Any]) -> System:
     """Encoder, decoder or both. The file's VGG goes on to relu5_4; what comes after relu4_1 is left out."""
     together: dict[str, Tensor] = {}
     found: dict[str, Any] = {}
     if vgg := under("vgg.", published):
         with torch.device("meta"):
-            needed = Encoder().state_dict().keys()
-        ours = renamed(vgg, ENCODER_NAMES, where)
-        together |= {f"encoder.{name}": value for name, value in ours.items() if name in needed}
+            ours = needed(Encoder(), vgg, where)
+        together |= {f"encoder.{name}": value for name, value in ours.items()}
         found["width"] = len(vgg["2.weight"])
     if decoder := under("decoder.", published):
         ours = renamed(decoder, DECODER_NAMES, where)
