@@ -70,6 +70,21 @@ class Painter(Duel):
         return np.stack([pictures * 10, pictures * 10, instances.astype(np.uint8)], 3)
 
 
+class Regional(Painter):
+    """Classes in the colours that their regions have in an example on average; black where it has no such class."""
+
+    def translate(self, pictures: np.ndarray, *, style: torch.Tensor) -> np.ndarray:  # type: ignore[override]
+        return style[0].numpy().astype(np.uint8)[pictures]
+
+    def style_of(self, pictures: np.ndarray, *, classes: np.ndarray | None = None) -> torch.Tensor:
+        maps = np.zeros_like(pictures[..., 0]) if classes is None else classes
+        means = [pictures[maps == k].mean(0) if (maps == k).any() else np.zeros(3) for k in range(5)]
+        return torch.from_numpy(np.stack(means))[None]
+
+    def random_style(self, seed: int) -> torch.Tensor:
+        return torch.zeros(1, 5, 3)
+
+
 class Plain(Duel):
     """One channel comes out, and nothing can be chosen."""
 
@@ -146,6 +161,29 @@ def test_styles_are_taken_from_pictures(use: Callable[[System], System]) -> None
     )
     recipe = read_marks(Path("out/one-red.png")).recipe
     assert recipe is not None and recipe["style"] == "red.png"
+
+
+def test_styles_of_regions_are_taken_from_pictures_and_their_label_maps(use: Callable[[System], System]) -> None:
+    use(Regional())
+    flags = {"styles/a.png": np.full_like(FIRST, 7), "styles/b.png": np.full_like(FIRST, 50)}
+    flags["styles/a.png"][:, 8:] = 200
+    halves = np.repeat([[1] * 8 + [3] * 8], 12, 0).astype(np.uint8)
+    maps = {"maps/a.png": halves, "maps/b.jpg": halves + 1, "map.png": classes(1)}
+    write({name: png(content) for name, content in (flags | maps).items()}, Path())
+    styles = Path("styles/a.png"), Path("styles/b.png")
+    colours = {"map-a.png": [0, 7, 0, 200, 0], "map-b.png": [0, 0, 50, 0, 50]}
+    for labels, shown in ((Path("maps"), colours), (Path("maps/a.png"), colours | {"map-b.png": [0, 50, 0, 50, 0]})):
+        made = run("map.png", style=styles, style_labels=labels)
+        for name, each in shown.items():
+            assert np.array_equal(made[name][..., 0], np.array(each)[classes(1)])
+    assert (read_marks(Path("out/map-a.png")).recipe or {})["style_labels"] == "a.png"
+
+    Path("maps/b.jpg").unlink()
+    with pytest.raises(BadInput, match=r"no picture called b to go with styles/b\.png"):
+        run("map.png", style=styles, style_labels=Path("maps"))
+    write({"maps/b.png": png(classes(1, 8, 8))}, Path())
+    with pytest.raises(BadInput, match=r"maps/b\.png is 8x8, but styles/b\.png 16x12"):
+        run("map.png", style=styles, style_labels=Path("maps"))
 
 
 def test_a_walk_goes_straight_from_style_to_style(use: Callable[[System], System]) -> None:
@@ -244,6 +282,7 @@ def test_what_cant_be_read_or_translated_is_told_and_the_rest_is_done(use: Calla
         (Plain(), {"backwards": True}, "takes no backwards.*cyclegan"),
         (Tinted(), {"instances": Path("one.png")}, "takes no instances.*pix2pixhd"),
         (Duel(), {}, "can't translate pictures.*pix2pix"),
+        (Tinted(), {"style": (Path("one.png"),), "style_labels": Path("one.png")}, "no --style-labels.*: sean"),
     ],
 )
 def test_what_a_system_cant_do_names_those_that_can(
@@ -264,6 +303,7 @@ def test_what_a_system_cant_do_names_those_that_can(
         ({"walk": 4, "style": (Path("one.png"),)}, "two or more"),
         ({"style": (Path("one.png"),), "count": 2}, "-n is for"),
         ({"video": True}, "--video is for --walk"),
+        ({"style_labels": Path("map.png")}, "label maps of --style pictures"),
         ({"batch": 0}, "--batch 0"),
     ],
     ids=str,

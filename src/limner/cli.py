@@ -190,6 +190,8 @@ class Translate:
     """Of what the system draws at random; 0 if it isn't given."""
     style: list[Path] = field(default_factory=list)
     """Pictures whose styles are taken: an output for each."""
+    style_labels: Path | None = None
+    """Their label maps, for a style of each region: a file, or a folder of them with the pictures' names."""
     walk: int = 0
     """Frames of a walk from style to style, or from the seed's style to the next seed's."""
     video: bool = False

@@ -39,6 +39,8 @@ class Order:
 
     seed, count: of what is drawn at random; `count` outputs for each picture, from the seeds `seed`, `seed + 1`, ...
     style: pictures whose styles are taken, an output for each
+    style_labels: their label maps, for a system that takes a style for each region: a file, or a folder with files of
+        the same names
     walk: frames on the way through the styles (or from the seed's to the next seed's), as a strip or a `video`
     mask, instances: a file for all pictures, or a folder with files of the same names
     batch: pictures of one size that go through the system together
@@ -47,6 +49,7 @@ class Order:
     seed: int | None = None
     count: int = 1
     style: Sequence[Path] = ()
+    style_labels: Path | None = None
     walk: int = 0
     video: bool = False
     mask: Path | None = None
@@ -66,6 +69,8 @@ class Order:
             )
         if self.style and self.count > 1:
             raise BadInput("-n is for styles drawn at random; --style gives an output for each of its pictures.")
+        if self.style_labels is not None and not self.style:
+            raise BadInput("--style-labels are the label maps of --style pictures: give these, too.")
         if self.video and not self.walk:
             raise BadInput("--video is for --walk: say how many frames the walk has.")
 
@@ -128,6 +133,9 @@ def translate(
     wanted = {name for name, p in takes.items() if p.kind is Parameter.KEYWORD_ONLY and p.default is Parameter.empty}
     if missing := wanted - order.keywords() - {"seed"}:
         raise BadInput(f"{model} needs --{' and --'.join(sorted(missing))} to translate.")
+    if order.style_labels is not None and not _regional(system):
+        able = ", ".join(name for name in having(Styled) if _regional(find(name))) or "none yet"
+        raise CannotDo(f"{model} takes a picture's style as a whole, and no --style-labels. Systems that do: {able}.")
     labels = Labelled in kinds_of(type(system).play, "batch")
     givens = _givens(paths, out)
     looks = _looks(system, model, order, takes)
@@ -203,29 +211,35 @@ def _batches(givens: Sequence[Given], order: Order, labels: bool, told: Told) ->
 
 def _loaded(given: Given, order: Order, labels: bool) -> Loaded:
     name, content = str(given.where), given.read()
-    picture = decode.numbers(content, name) if labels else decode.picture(content, name)
-    if labels and picture.max() < 256:
-        picture = picture.astype(np.uint8)
+    picture = _class_numbers(content, name) if labels else decode.picture(content, name)
     more: dict[str, np.ndarray] = {}
     for keyword, path, read in (("mask", order.mask, decode.mask), ("instances", order.instances, decode.numbers)):
         if path is None:
             continue
-        file = _beside(path, given)
-        more[keyword] = read(read_file(file), str(file))
-        if more[keyword].shape != picture.shape[:2]:
-            height, width = more[keyword].shape
-            raise BadInput(f"{file} is {width}x{height}, but {name} {picture.shape[1]}x{picture.shape[0]}.")
+        more[keyword] = _beside(path, given.where, picture, read)
     return Loaded(given, picture, more)
 
 
-def _beside(path: Path, given: Given) -> Path:
-    """The file that goes with a picture: `path` itself, or the one of the picture's name in it."""
-    if not path.is_dir():
-        return path
-    for suffix in decode.SUFFIXES:
-        if (file := path / f"{given.where.stem}{suffix}").exists():
-            return file
-    raise BadInput(f"{path} has no picture called {given.where.stem} to go with {given.where}.")
+def _class_numbers(content: bytes, name: str) -> np.ndarray:
+    """A label map (H, W), as uint8 if its numbers fit."""
+    numbers = decode.numbers(content, name)
+    return numbers.astype(np.uint8) if numbers.max() < 256 else numbers
+
+
+def _beside(path: Path, of: Path, picture: np.ndarray, read: Callable[[bytes, str], np.ndarray]) -> np.ndarray:
+    """What goes with the picture of a file: `path` itself, or the file of the picture's name in it. (H, W)"""
+    file = path
+    if path.is_dir():
+        files = (path / f"{of.stem}{suffix}" for suffix in decode.SUFFIXES)
+        found = next((file for file in files if file.exists()), None)
+        if found is None:
+            raise BadInput(f"{path} has no picture called {of.stem} to go with {of}.")
+        file = found
+    numbers = read(read_file(file), str(file))
+    if numbers.shape != picture.shape[:2]:
+        (height, width), (rows, columns) = numbers.shape, picture.shape[:2]
+        raise BadInput(f"{file} is {width}x{height}, but {of} {columns}x{rows}.")
+    return numbers
 
 
 def _looks(system: Any, model: str, order: Order, takes: Container[str]) -> list[Look]:
@@ -234,14 +248,9 @@ def _looks(system: Any, model: str, order: Order, takes: Container[str]) -> list
     if order.style or order.walk:
         if not hasattr(system, "style_of" if order.style else "random_style"):
             require(system, Styled, name=model)
-        backwards = order.backwards and "backwards" in signature(system.style_of).parameters
-        codes = [
-            system.style_of(
-                decode.picture(read_file(path), str(path))[None], **{"backwards": True} if backwards else {}
-            )
-            for path in order.style
-        ]
-        told = [{"style": path.name} for path in order.style]
+        codes = [_style_of(system, path, order) for path in order.style]
+        labels = {"style_labels": order.style_labels.name} if order.style_labels else {}
+        told = [{"style": path.name, **labels} for path in order.style]
         if not order.walk:
             found = zip(order.style, codes, told, strict=True)
             return [Look(f"-{path.stem}", {"style": code}, recipe) for path, code, recipe in found]
@@ -255,12 +264,20 @@ def _looks(system: Any, model: str, order: Order, takes: Container[str]) -> list
     return [Look(f"-{k}" if order.count > 1 else "", {"seed": k}, {"seed": k}) for k in seeds]
 
 
-def _style_of(system: Any, path: Path, backwards: bool) -> Tensor:
+def _regional(system: Any) -> bool:
+    """Does it take a style for each region of a label map?"""
+    return hasattr(system, "style_of") and "classes" in signature(system.style_of).parameters
+
+
+def _style_of(system: Any, path: Path, order: Order) -> Tensor:
     """A picture's style, where need be as one of the first domain, for going backwards."""
-    directed = backwards and "backwards" in signature(system.style_of).parameters
-    code: Tensor = system.style_of(
-        decode.picture(read_file(path), str(path))[None], **{"backwards": True} if directed else {}
-    )
+    picture = decode.picture(read_file(path), str(path))
+    keywords: dict[str, Any] = {}
+    if order.backwards and "backwards" in signature(system.style_of).parameters:
+        keywords["backwards"] = True
+    if order.style_labels is not None:
+        keywords["classes"] = _beside(order.style_labels, path, picture, _class_numbers)[None]
+    code: Tensor = system.style_of(picture[None], **keywords)
     return code
 
 
