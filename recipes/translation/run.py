@@ -1,14 +1,16 @@
 """Trains translation systems on the Sticker World, minutes each, and writes what they reach: run.py [NAME ...].
 
-Runs are kept in runs/translation and go on where they were stopped. The page and its pictures are written anew from
-all the results that there are.
+Runs and results are kept in runs/translation, or in translation/ of the folder that $RUNS names. The page is written
+anew from all the results that there are.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass, field
+import math
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 from rich.progress import Progress
-from world import SIDE, TASKS, TEST, Task
+from world import RUNS, SIDE, TASKS, TEST, Task
 
 import limner
 from limner.rng import derive
@@ -25,7 +27,6 @@ from limner.system import config_from
 from limner.systems import find, make
 from limner.train import Options, Trainer
 
-RUNS = Path("runs/translation")
 RESULTS = RUNS / "results.json"
 SMALL = {"hold": 100_000, "learning_rate": 5e-4}
 
@@ -39,12 +40,12 @@ class Recipe:
     options: dict[str, Any]
     batch: int = 8
     minutes: float = 4.0
-    note: str = ""
-    seed: int = field(default=0)
+    seed: int = 0
 
 
 SQUARE = (SIDE, SIDE)
-RESNET = {"size": SQUARE, "width": 24, "blocks": 4, "discriminator_width": 24, "hold": 100_000}
+UNPAIRED = {"width": 16, "blocks": 2, "discriminator_width": 24, "discriminator_depth": 3, "scales": 1,
+            "learning_rate": 5e-4}  # fmt: skip
 
 RECIPES = {
     "pix2pix": Recipe("pix2pix", "lines", SMALL | {"width": 32, "depth": 5, "discriminator_width": 32, "field": 34}),
@@ -57,24 +58,70 @@ RECIPES = {
         "msgan", "lines",
         SMALL | {"width": 32, "depth": 5, "discriminator_width": 24, "discriminator_layers": 2},
     ),
+    "pixelnn": Recipe(
+        "pixelnn", "lines",
+        {"size": SQUARE, "width": 16, "layers": ("relu1_2", "relu2_2", "relu3_3", "relu4_3"), "hidden": 128,
+         "padding": 8, "descriptor_padding": 8, "pixels": 500, "exemplars": 400, "learning_rate": 1e-3},
+    ),
+    "cross-domain": Recipe("cross-domain", "shared", {"size": SIDE, "width": 24}),
     "pix2pixhd": Recipe(
         "pix2pixhd", "labels",
-        SMALL | {"width": 24, "downsamplings": 3, "blocks": 4, "discriminator_width": 24, "discriminator_layers": 2},
+        {"hold": 100_000, "width": 16, "downsamplings": 2, "blocks": 3, "discriminator_width": 16,
+         "discriminator_layers": 2, "learning_rate": 4e-4}, batch=2,
     ),
-    "cyclegan": Recipe("cyclegan", "styles", RESNET, batch=4),
-    "gcgan": Recipe("gcgan", "styles", RESNET, batch=4),
-    "unit": Recipe(
-        "unit", "styles", {"width": 24, "blocks": 3, "discriminator_width": 24, "scales": 2, "learning_rate": 3e-4}, 4
+    "spade": Recipe(
+        "spade", "labels",
+        {"size": SQUARE, "width": 8, "discriminator_width": 24, "discriminator_layers": 3, "scales": 1,
+         "generator_rate": 4e-4, "discriminator_rate": 8e-4}, batch=2,
     ),
-    "unit-shared": Recipe("unit-shared", "styles", {"width": 24, "discriminator_width": 24, "learning_rate": 3e-4}, 4),
-    "munit": Recipe(
-        "munit", "styles", {"width": 24, "blocks": 3, "discriminator_width": 24, "scales": 2, "learning_rate": 3e-4}, 4
+    "sean": Recipe(
+        "sean", "styled labels",
+        {"size": SQUARE, "width": 8, "code": 32, "encoder_width": 12, "discriminator_width": 24,
+         "discriminator_layers": 2, "scales": 1, "generator_rate": 4e-4, "discriminator_rate": 8e-4}, batch=2,
+    ),
+    "cyclegan": Recipe(
+        "cyclegan", "night",
+        {"size": SQUARE, "width": 16, "blocks": 2, "discriminator_width": 16, "identity": 0.0, "learning_rate": 5e-4},
+        batch=2,
+    ),
+    "gcgan": Recipe(
+        "gcgan", "night",
+        {"size": SQUARE, "width": 16, "blocks": 2, "discriminator_width": 16, "identity": 0.0, "learning_rate": 5e-4},
+        batch=2,
+    ),
+    "cyclegan-shapes": Recipe(
+        "cyclegan", "styles",
+        {"size": SQUARE, "width": 16, "blocks": 2, "discriminator_width": 16, "learning_rate": 5e-4}, batch=2,
+    ),
+    "unit": Recipe("unit", "night", UNPAIRED, batch=1),
+    "unit-shared": Recipe(
+        "unit-shared", "night",
+        {"width": 16, "encoder_blocks": 1, "decoder_blocks": 1, "discriminator_width": 16, "own_layers": 2,
+         "shared_layers": 2, "learning_rate": 5e-4}, batch=2,
+    ),
+    "munit": Recipe("munit", "night", UNPAIRED | {"mlp_width": 64}, batch=1),
+    "drit": Recipe(
+        "drit", "night",
+        {"width": 16, "discriminator_width": 16, "scales": 2, "content_depth": 1, "learning_rate": 4e-4,
+         "content_rate": 1e-4}, batch=2,
+    ),
+    "adain": Recipe("adain", "any style", {"width": 16, "learning_rate": 1e-3}),
+    "rfr-inpainting": Recipe("rfr-inpainting", "holes", {"width": 12, "kernel": 5, "iterations": 3,
+                                                         "learning_rate": 2e-3}),
+    "pixel-domain-transfer": Recipe(
+        "pixel-domain-transfer", "goods",
+        {"width": 24, "discriminator_width": 24, "converter_rate": 4e-4, "discriminator_rate": 3e-4}, batch=16,
+    ),
+    "unit-digits": Recipe(
+        "unit-digits", "reading",
+        {"channels": (3, 3), "classes": 12, "width": 16, "discriminator_width": 24, "learning_rate": 5e-4}, batch=16,
     ),
 }  # fmt: skip
 
 
 def train(name: str, recipe: Recipe, task: Task) -> Any:
     """The trained model, and how many samples it has seen in how many minutes."""
+    shutil.rmtree(RUNS / f"{name}-{recipe.seed}", ignore_errors=True)
     run = Run(RUNS / f"{name}-{recipe.seed}")
     torch.manual_seed(derive(recipe.seed, "weights"))
     decided = task.decides(()) if hasattr(task, "decides") else {}
@@ -88,7 +135,9 @@ def train(name: str, recipe: Recipe, task: Task) -> Any:
         def listen(progress: Any) -> None:
             bar.update(line, completed=progress.seconds)
 
-        Trainer(recipe.system, make(recipe.system, config, name), task, run, options, listener=listen).fit()
+        system = make(recipe.system, config, name)
+        task.prepare(system)
+        Trainer(recipe.system, system, task, run, options, listener=listen).fit()
     step = json.loads((run.path / "log.jsonl").read_text().splitlines()[-1])["step"]
     return limner.load(run.path), step * recipe.batch
 
@@ -102,17 +151,12 @@ def keep(name: str, found: dict[str, Any]) -> None:
     RESULTS.write_text(json.dumps(results() | {name: found}, indent=1))
 
 
-def sheet(task: Task, made: np.ndarray, path: Path, count: int = 8) -> None:
-    """What was given, what was made of it, and the truth, a column each sample, at twice the size."""
-    given = task.test.given
-    if given.ndim == 3:
-        from limner.stickers.kinds import colour_labels
-
-        given = colour_labels(given)
-    rows = np.concatenate([np.concatenate(list(each[:count]), 1) for each in (given, made, task.test.truth)])
-    picture = Image.fromarray(rows)
+def sheet(rows: list[np.ndarray], path: Path) -> None:
+    """Rows of pictures, at twice the size."""
+    picture = Image.fromarray(np.concatenate([np.concatenate(list(row), 1) for row in rows]))
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.NEAREST).save(path, optimize=True)
+    twice = picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.NEAREST)
+    twice.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def main() -> None:
@@ -123,19 +167,25 @@ def main() -> None:
     for name in options.names or RECIPES:
         recipe = RECIPES[name]
         if options.minutes:
-            recipe = Recipe(**{**vars(recipe), "minutes": options.minutes})
+            recipe = replace(recipe, minutes=options.minutes)
         task = TASKS[recipe.task](0)
         model, samples = train(name, recipe, task)
-        made = task.answered(model)
-        found = {"task": recipe.task, "minutes": recipe.minutes, "samples": samples, "scores": dict(task.score(made))}
+        made, scores = task.reached(model)
+        found = {"task": recipe.task, "minutes": recipe.minutes, "samples": samples, "scores": dict(scores)}
         print(name, found)
         keep(name, found)
-        sheet(task, made, Path(f"docs/images/translation/{name}.png"))
+        sheet(task.shown(made), Path(f"docs/images/translation/{name}.png"))
     for name in dict.fromkeys(RECIPES[n].task for n in options.names or RECIPES):
         task = TASKS[name](0)
-        for baseline, made in task.baselines().items():
-            keep(f"{name}: {baseline}", {"task": name, "scores": dict(task.score(made)), "baseline": True})
+        for baseline, scores in task.baseline_scores().items():
+            keep(f"{name}: {baseline}", {"task": name, "scores": dict(scores), "baseline": True})
     page()
+
+
+def page_of(name: str) -> str:
+    """A system's own page, or its family's."""
+    system = RECIPES[name].system
+    return f"{system if Path(f'docs/systems/{system}.md').exists() else system.partition('-')[0]}.md"
 
 
 PAGE = """# The translation systems on the Sticker World
@@ -148,10 +198,15 @@ given, what it makes of it, and the truth.
 
 HEADS = {
     "lines": "Line drawing to colours (paired)",
+    "shared": "Line drawing to colours, and which belong together",
     "labels": "Label map to scene (paired)",
-    "painted labels": "Label map in false colours to scene (paired)",
+    "styled labels": "Label map to scene, with the style of each region",
+    "night": "Day to night (unpaired)",
     "styles": "Fluent's flat style to Noto's shaded one (unpaired)",
+    "any style": "A scene in the style of any picture",
     "holes": "Filling holes",
+    "goods": "A thing in a scene to the thing alone, as a catalogue shows it",
+    "reading": "A classifier for pictures without labels",
 }
 
 
@@ -168,12 +223,12 @@ def page(path: Path = Path("docs/results/translation.md")) -> None:
             "|---|" + "---|" * (2 + len(measures)),
         ]
         for name, found in sorted(rows.items(), key=lambda row: "baseline" not in row[1]):
-            scores = " | ".join(f"{found['scores'][measure]:.1f}" for measure in measures)
+            scores = " | ".join("" if math.isnan(x) else f"{x:.3g}" for x in map(found["scores"].get, measures))
             if "baseline" in found:
                 lines.append(f"| *{name.partition(': ')[2]}* | | | {scores} |")
             else:
                 lines.append(
-                    f"| [{name}](../systems/{name}.md) | {found['minutes']:g} | {found['samples']:,} | {scores} |"
+                    f"| [{name}](../systems/{page_of(name)}) | {found['minutes']:g} | {found['samples']:,} | {scores} |"
                 )
         lines += [
             f"\n{name}:\n\n![what {name} is given, makes, and the truth](../images/translation/{name}.png)"

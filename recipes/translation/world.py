@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
-from limner.data.kinds import Batch, Labelled, Masked, Paired, Unpaired
+from limner.data.kinds import Batch, Labelled, Masked, Paired, Transferred, Unpaired
 from limner.hub import load
 from limner.metrics.segmentation import SegmentationScores
-from limner.rng import derive, numpy_rng
-from limner.runs import Run
-from limner.stickers.kinds import StickerData, colour_labels, scene, to_tensor
+from limner.rng import Rng, derive, numpy_rng
+from limner.runs import Run, read_checkpoint
+from limner.stickers.kinds import StickerData, class_names, colour_labels, plain, scene, to_tensor
+from limner.stickers.sprites import PLAIN, blend, sticker
 from limner.stickers.vocabulary import noun
-from limner.stickers.world import render
-from limner.system import to_uint8
+from limner.stickers.world import ROWS, SceneTruth, Thing, render, render_labels, times_of
+from limner.system import Game, Player, System, adamw, from_uint8, to_uint8, waning
 from limner.systems.segmenter import Segmenter
-from limner.train import Options, Trainer
+from limner.systems.translation import adain
+from limner.train import Options, Trainer, load_weights
 
+RUNS = Path(os.environ.get("RUNS", "runs")) / "translation"  # trained models and what they reached
 SIDE = 64
 NOUNS = tuple(
     map(noun, ("fox", "cat", "pig", "frog", "owl", "tree", "house", "ship", "car", "balloon", "mushroom", "crown"))
@@ -55,6 +60,7 @@ class Task:
         raise NotImplementedError
 
     def baselines(self) -> dict[str, np.ndarray]:
+        """What can be had without training, by its name."""
         raise NotImplementedError
 
     @cached_property
@@ -64,9 +70,25 @@ class Task:
     def score(self, made: np.ndarray) -> Score:
         return {"PSNR, dB": psnr(((made.astype(float) - self.test.truth) ** 2).mean((1, 2, 3)))}
 
-    def answered(self, model: Any, seed: int = 0) -> np.ndarray:
+    def prepare(self, system: Any) -> None:
+        """What a system is given before it is trained."""
+
+    def answered(self, model: Any) -> np.ndarray:
         """What a model makes of the test's question."""
         return np.asarray(model.translate(self.test.given, **self.test.beside))
+
+    def reached(self, model: Any) -> tuple[np.ndarray, Score]:
+        """What a model makes of the test's question, and its scores."""
+        made = self.answered(model)
+        return made, self.score(made)
+
+    def baseline_scores(self) -> dict[str, Score]:
+        return {name: self.score(made) for name, made in self.baselines().items()}
+
+    def shown(self, made: np.ndarray, count: int = 8) -> list[np.ndarray]:
+        """Rows of pictures for people: what was given, what was made of it, the truth."""
+        given = self.test.given if self.test.given.ndim == 4 else colour_labels(self.test.given)
+        return [each[:count] for each in (given, made, self.test.truth)]
 
     def nearest(self, many: int = 1000) -> np.ndarray:
         """For each question, the truth of the training question that looks most like it."""
@@ -104,14 +126,29 @@ class Lines(Task):
 
 
 class Labels(Task):
-    """Label map -> scene, judged by a segmenter that was trained on real scenes (the FCN-score)."""
+    """Label map -> scene, judged by a segmenter that was trained on real scenes (the FCN-score).
+
+    Maps don't tell the time of day, the weather, the season nor colours: scenes are plain, where not `timed`.
+    """
 
     measures = ("per-pixel", "per-class", "IoU", "PSNR, dB")
+    timed = False
+
+    def truths(self, numbers: Sequence[int], split: str) -> list[SceneTruth]:
+        found = [scene(self.seed, n, SIDE, SIDE, nouns=NOUNS, split=split) for n in numbers]
+        return found if self.timed else [plain(truth) for truth in found]
 
     def batch(self, numbers: Sequence[int], split: str) -> Labelled:
-        found = stickers("labelled", self.seed, split).take(numbers)
-        assert isinstance(found, Labelled)
-        return found
+        truths, data = self.truths(numbers, split), stickers("labelled", self.seed, split)
+        maps = [np.stack(render_labels(truth, SIDE, SIDE)).astype(np.int64) for truth in truths]
+        names = class_names()
+        ours = np.array([data.classes.index(name) if name in data.classes else -1 for name in names])
+        classes, instances = np.stack(maps, 1)
+        return Labelled(
+            to_tensor([render(truth, SIDE, SIDE) for truth in truths]),
+            torch.from_numpy(ours[classes]),
+            torch.from_numpy(instances),
+        )
 
     def take(self, numbers: Sequence[int]) -> Batch:
         return self.batch(numbers, "train")
@@ -164,24 +201,96 @@ class PaintedLabels(Labels):
         return Question(colour_labels(batch.classes.numpy()), to_uint8(batch.pictures), {})
 
 
+class TimedLabels(PaintedLabels):
+    """The same, and the scenes are as they come: at any time of day, in any weather."""
+
+    timed = True
+
+
+class UnpairedLabels(TimedLabels):
+    """The same, learned from maps and scenes that don't belong together."""
+
+    def take(self, numbers: Sequence[int]) -> Batch:
+        maps = self.batch([derive(self.seed, "map", n) for n in numbers], "train")
+        return Unpaired(to_tensor(list(colour_labels(maps.classes.numpy()))), self.batch(numbers, "train").pictures)
+
+
+def spread_of_times(count: int) -> np.ndarray:
+    """The timed labels' test again, at times of day that the map doesn't tell: uint8 (count, TEST, H, W, 3). There are
+    three times, and fewer where it is always day: some come more than once."""
+    truths = TimedLabels(0).truths(range(TEST), "held-out")
+    found = np.empty((count, TEST, SIDE, SIDE, 3), np.uint8)
+    for n, truth in enumerate(truths):
+        times = times_of(truth.place, {thing.noun for thing in truth.things})
+        for k in range(count):
+            found[k, n] = render(replace(truth, time=times[k % len(times)]), SIDE, SIDE)
+    return found
+
+
+class StyledLabels(Labels):
+    """Label map -> scene, in the style of every region of the scene itself: a reconstruction (SEAN's table 1)."""
+
+    def answered(self, model: Any) -> np.ndarray:
+        style = model.style_of(self.test.truth, classes=self.test.given)
+        return np.asarray(model.translate(self.test.given, style=style))
+
+    def baselines(self) -> dict[str, np.ndarray]:
+        flat = np.zeros_like(self.test.truth)
+        for made, truth, classes in zip(flat, self.test.truth, self.labels, strict=True):
+            for k in np.unique(classes):
+                made[classes == k] = truth[classes == k].mean(0).round()
+        return {"each region in its own mean colour": flat} | super().baselines()
+
+
 class Styles(Task):
-    """Fluent's flat style -> Noto's shaded one, learned without pairs; the same scene in Noto's style is the truth."""
+    """Fluent's flat style -> Noto's shaded one, learned without pairs; the same scene in Noto's style is the truth.
+
+    The backdrop is the same in both, so that leaving a picture alone goes a long way. What counts is the things.
+    """
+
+    measures = ("PSNR on the things, dB", "PSNR, dB", "L1 on the things")
 
     def take(self, numbers: Sequence[int]) -> Unpaired:
-        found = stickers("unpaired", self.seed, "train").take(numbers)
-        assert isinstance(found, Unpaired)
-        return found
+        sides = (
+            np.stack([render(t, SIDE, SIDE, style=style) for t in self.truths(numbers, "train", style)])
+            for style in ("fluent", "noto")
+        )
+        return Unpaired(*(to_tensor(list(pictures)) for pictures in sides))
 
     def question(self, numbers: Sequence[int], *, held_out: bool = True) -> Question:
-        split = "held-out" if held_out else "train"
-        truths = [
-            scene(self.seed, derive(self.seed, "style", n), SIDE, SIDE, nouns=NOUNS, split=split) for n in numbers
-        ]
+        truths = self.truths(numbers, "held-out" if held_out else "train")
         given, wanted = (np.stack([render(t, SIDE, SIDE, style=style) for t in truths]) for style in ("fluent", "noto"))
         return Question(given, wanted, {})
 
+    def truths(self, numbers: Sequence[int], split: str, which: str = "both") -> list[SceneTruth]:
+        """Plain scenes with one large thing each: enough to learn in minutes."""
+        return [plain(alone(self.seed, derive(self.seed, "style", which, n), split, 8, 12)) for n in numbers]
+
+    @cached_property
+    def things(self) -> np.ndarray:
+        """Where a thing is, in either style: bool (N, H, W)."""
+        truths = self.truths(range(TEST), "held-out")
+        return np.stack(
+            [
+                np.any([render_labels(replace(t, style=s), SIDE, SIDE)[1] > 0 for s in ("fluent", "noto")], axis=0)
+                for t in truths
+            ]
+        )
+
+    def score(self, made: np.ndarray) -> Score:
+        apart = made.astype(float) - self.test.truth
+        there = [each[where] for each, where in zip(apart, self.things, strict=True)]
+        return {
+            "PSNR on the things, dB": psnr(np.array([(each**2).mean() for each in there])),
+            "PSNR, dB": psnr((apart**2).mean((1, 2, 3))),
+            "L1 on the things": float(np.mean([abs(each).mean() for each in there])),
+        }
+
     def baselines(self) -> dict[str, np.ndarray]:
-        return {"the picture as it is": self.test.given}
+        return {
+            "the picture as it is": self.test.given,
+            "its colours moved to Noto's mean and spread": moved(self.take(range(300)), self.test.given),
+        }
 
 
 class Holes(Task):
@@ -229,18 +338,283 @@ class Holes(Task):
         return {"the visible pixels' mean colour": mean, "each row's median colour": row}
 
 
+class Shared(Lines):
+    """Line drawing -> colours, and who belongs to whom: each line drawing is to find its scene among all 128."""
+
+    measures = ("PSNR, dB", "found its scene, %")
+
+    def reached(self, model: Any) -> tuple[np.ndarray, Score]:
+        made = self.answered(model)
+        drawn, painted = model.shared_of(self.test.given), model.shared_of(self.test.truth, backwards=True)
+        return made, self.score(made) | {"found its scene, %": recall(drawn.flatten(1), painted.flatten(1))}
+
+    def baseline_scores(self) -> dict[str, Score]:
+        apart = {name: np.nan for name in self.baselines()}
+        pixels = [torch.from_numpy(each.reshape(TEST, -1) / 255.0) for each in (self.test.given, self.test.truth)]
+        apart["the line drawing as it is"] = recall(*pixels)
+        return {name: self.score(made) | {"found its scene, %": apart[name]} for name, made in self.baselines().items()}
+
+
+def recall(asked: torch.Tensor, known: torch.Tensor) -> float:
+    """How many rows of (N, D) are nearest to their own row of another (N, D), in per cent."""
+    nearest = torch.cdist(asked.double(), known.double()).argmin(1)
+    return 100 * float((nearest == torch.arange(len(asked))).double().mean())
+
+
+def alone(seed: int, number: int, split: str, least: float = 7, most: float = 11) -> SceneTruth:
+    """A scene with a single thing, of so many cells a side (of 18), anywhere."""
+    draw = numpy_rng(seed, "alone", split, number)
+    truth = scene(seed, derive(seed, "alone", number), SIDE, SIDE, nouns=NOUNS, split=split)
+    side = int(draw.integers(least, most + 1))
+    left, bottom = draw.uniform(0, ROWS - side), draw.uniform(side, ROWS - 1)
+    thing = replace(truth.things[0], side=side, left=float(left), bottom=float(bottom))
+    return replace(truth, things=(thing,), arranged=(), weather="clear")
+
+
+class Goods(Task):
+    """A thing in a scene -> the thing alone on white, from the front: as a catalogue shows it."""
+
+    measures = ("PSNR of the mean error, dB", "right noun, %")
+
+    def truths(self, numbers: Sequence[int], split: str) -> list[SceneTruth]:
+        return [alone(self.seed, n, split) for n in numbers]
+
+    def question(self, numbers: Sequence[int], *, held_out: bool = True) -> Question:
+        truths = self.truths(numbers, "held-out" if held_out else "train")
+        return Question(
+            np.stack([render(t, SIDE, SIDE) for t in truths]), np.stack([goods(t.things[0]) for t in truths]), {}
+        )
+
+    def take(self, numbers: Sequence[int]) -> Paired:
+        asked = self.question(numbers, held_out=False)
+        return Paired(to_tensor(list(asked.given)), to_tensor(list(asked.truth)))
+
+    @cached_property
+    def names(self) -> np.ndarray:
+        return np.array([t.things[0].noun for t in self.truths(range(TEST), "held-out")])
+
+    def score(self, made: np.ndarray) -> Score:
+        """A picture shows the noun whose picture, in any colour of the test, is nearest to it."""
+        flat = [torch.from_numpy(each.reshape(TEST, -1) / 255.0) for each in (made, self.test.truth)]
+        shows = self.names[torch.cdist(*flat).argmin(1).numpy()]
+        error = ((made.astype(float) - self.test.truth) ** 2).mean()
+        return dict(zip(self.measures, (psnr(error), 100 * float((shows == self.names).mean())), strict=True))
+
+    def baselines(self) -> dict[str, np.ndarray]:
+        known = self.question(range(1000), held_out=False).truth
+        mean = np.broadcast_to(known.mean(0).round().astype(np.uint8), self.test.truth.shape)
+        return {"the mean of 1,000 targets": mean, "nearest of 1,000 training pairs": self.nearest()}
+
+
+def goods(thing: Thing) -> np.ndarray:
+    canvas = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    blend(canvas, sticker("fluent", thing.noun, SIDE * 3 // 4, thing.colour, False, PLAIN), SIDE // 8, SIDE // 8)
+    return canvas
+
+
+class Reading(Task):
+    """Which noun is it? Learned with labels in Fluent's style, without in Noto's, asked in Noto's; 32 x 32 pixels."""
+
+    measures = ("right noun, %", "by Fluent's own classifier, %")
+
+    def pictures(self, numbers: Sequence[int], split: str, style: str) -> tuple[np.ndarray, np.ndarray]:
+        truths = [alone(self.seed, derive(self.seed, style, n), split, 10, 14) for n in numbers]
+        names = [n.name for n in NOUNS]
+        shown = np.stack([render(t, SIDE // 2, SIDE // 2, style=style) for t in truths])
+        return shown, np.array([names.index(t.things[0].noun) for t in truths])
+
+    def take(self, numbers: Sequence[int]) -> Transferred:
+        (a, classes), (b, _) = (self.pictures(numbers, "train", style) for style in ("fluent", "noto"))
+        return Transferred(to_tensor(list(a)), to_tensor(list(b)), torch.from_numpy(classes))
+
+    @cached_property
+    def asked(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.pictures(range(4 * TEST), "held-out", "noto")
+
+    def reached(self, model: Any) -> tuple[np.ndarray, Score]:
+        shown, classes = self.asked
+        read = [model.classify(shown, backwards=backwards).argmax(1) for backwards in (False, True)]
+        scores = zip(self.measures, (100 * float((each == classes).mean()) for each in read), strict=True)
+        return model.translate(shown[:TEST], backwards=True), dict(scores)
+
+    def baseline_scores(self) -> dict[str, Score]:
+        """Of what the training pictures look like, nothing but pixels."""
+        known, classes = self.pictures(range(2000), "train", "fluent")
+        flat = [torch.from_numpy(each.reshape(len(each), -1) / 255.0) for each in (self.asked[0], known)]
+        nearest = classes[torch.cdist(*flat).argmin(1).numpy()]
+        right = 100 * float((nearest == self.asked[1]).mean())
+        return {
+            "chance": {self.measures[0]: 100 / len(NOUNS), self.measures[1]: np.nan},
+            "nearest of 2,000 labelled pictures": {self.measures[0]: right, self.measures[1]: np.nan},
+        }
+
+    def shown(self, made: np.ndarray, count: int = 8) -> list[np.ndarray]:
+        return [self.asked[0][:count], made[:count]]
+
+
+class Night(Task):
+    """Day -> night, learned without pairs; the same scene at night is the truth."""
+
+    measures = ("PSNR, dB", "L1")
+
+    def truths(self, numbers: Sequence[int], split: str, which: str) -> list[SceneTruth]:
+        """Plain scenes that there are by day and by night."""
+        found = []
+        for number in numbers:
+            attempt = 0
+            while True:
+                index = derive(self.seed, "night", which, number, attempt)
+                truth = plain(scene(self.seed, index, SIDE, SIDE, nouns=NOUNS, split=split))
+                if {"day", "night"} <= set(times_of(truth.place, {thing.noun for thing in truth.things})):
+                    break
+                attempt += 1
+            found.append(truth)
+        return found
+
+    def at(self, time: str, numbers: Sequence[int], split: str, which: str) -> np.ndarray:
+        return np.stack([render(replace(t, time=time), SIDE, SIDE) for t in self.truths(numbers, split, which)])
+
+    def take(self, numbers: Sequence[int]) -> Unpaired:
+        return Unpaired(*(to_tensor(list(self.at(time, numbers, "train", time))) for time in ("day", "night")))
+
+    def question(self, numbers: Sequence[int], *, held_out: bool = True) -> Question:
+        split = "held-out" if held_out else "train"
+        return Question(*(self.at(time, numbers, split, "both") for time in ("day", "night")), {})
+
+    def score(self, made: np.ndarray) -> Score:
+        return super().score(made) | {"L1": float(abs(made.astype(float) - self.test.truth).mean())}
+
+    def baselines(self) -> dict[str, np.ndarray]:
+        return {
+            "the day as it is": self.test.given,
+            "its colours moved to the night's mean and spread": moved(self.take(range(300)), self.test.given),
+        }
+
+
+def moved(known: Unpaired, given: np.ndarray) -> np.ndarray:
+    """Pictures whose channels get the second domain's mean and spread for the first one's."""
+    (mean, spread), (wanted, wide) = (
+        (p.mean((0, 1, 2)), p.std((0, 1, 2))) for p in (to_uint8(x).astype(float) for x in (known.a, known.b))
+    )
+    found: np.ndarray = ((given - mean) / spread * wide + wanted).clip(0, 255).round().astype(np.uint8)
+    return found
+
+
+class AnyStyle(Task):
+    """A scene in the colours and textures of any other, by the encoder's statistics (AdaIN's eq. 11 to 13)."""
+
+    measures = ("content, eq. 12", "style, eq. 13", "both, eq. 11")
+
+    def contents(self, numbers: Sequence[int], split: str) -> np.ndarray:
+        truths = [
+            scene(self.seed, derive(self.seed, "content", n), SIDE, SIDE, nouns=NOUNS, split=split) for n in numbers
+        ]
+        return np.stack([render(t, SIDE, SIDE) for t in truths])
+
+    def styles(self, numbers: Sequence[int], split: str) -> np.ndarray:
+        """Scenes whose three colours are exchanged, and some of them inverted, by chance: 48 palettes."""
+        found = []
+        for n in numbers:
+            draw = numpy_rng(self.seed, "palette", split, n)
+            picture = render(
+                scene(self.seed, derive(self.seed, "style", n), SIDE, SIDE, nouns=NOUNS, split=split), SIDE, SIDE
+            )
+            found.append(picture[..., draw.permutation(3)] ^ (255 * draw.integers(0, 2, 3)).astype(np.uint8))
+        return np.stack(found)
+
+    def take(self, numbers: Sequence[int]) -> Unpaired:
+        return Unpaired(
+            to_tensor(list(self.contents(numbers, "train"))), to_tensor(list(self.styles(numbers, "train")))
+        )
+
+    def question(self, numbers: Sequence[int], *, held_out: bool = True) -> Question:
+        split = "held-out" if held_out else "train"
+        return Question(self.contents(numbers, split), self.styles(numbers, split), {})
+
+    def prepare(self, system: Any) -> None:
+        system.encoder.load_state_dict(encoder().state_dict())
+
+    def answered(self, model: Any) -> np.ndarray:
+        return np.asarray(model.translate(self.test.given, style=model.style_of(self.test.truth)))
+
+    @torch.inference_mode()
+    def score(self, made: np.ndarray) -> Score:
+        content, style, ours = (
+            encoder()((from_uint8(each) + 1) / 2, adain.LAYERS) for each in (self.test.given, self.test.truth, made)
+        )
+        target = adain.restyled(content[-1], adain.statistics(style[-1]))
+        likeness = float(F.mse_loss(ours[-1], target))
+        manner = sum(
+            float(2 * F.mse_loss(adain.statistics(a), adain.statistics(b))) for a, b in zip(ours, style, strict=True)
+        )
+        return dict(zip(self.measures, (likeness, manner, likeness + 10 * manner), strict=True))
+
+    def baselines(self) -> dict[str, np.ndarray]:
+        given, styles = (from_uint8(each) for each in (self.test.given, self.test.truth))
+        moved = [adain.recoloured(s[None], c[None]) for s, c in zip(given, styles, strict=True)]
+        return {
+            "the content as it is": self.test.given,
+            "the style as it is": self.test.truth,
+            "the content, its colours' mean and covariance moved to the style's": to_uint8(torch.cat(moved)),
+        }
+
+
+class Tagger(System):
+    """Which classes a picture shows: what AdaIN's encoder is trained for here. The published one knows ImageNet's."""
+
+    @dataclass(frozen=True)
+    class Config:
+        classes: int
+        width: int = 16
+        steps: int = 1500
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.encoder = adain.Encoder(width=config.width).requires_grad_(True)
+        self.head = torch.nn.Linear(8 * config.width, config.classes)
+        self.players = {"tagger": Player((self,), adamw(2e-3), waning(config.steps), clip=1.0)}
+
+    def play(self, batch: Labelled, rng: Rng) -> Game:
+        (seen,) = self.encoder((batch.pictures + 1) / 2, adain.LAYERS[-1:])
+        there = F.one_hot(batch.classes, self.config.classes).flatten(1, 2).amax(1)
+        said = self.head(seen.mean((2, 3))).float()
+        yield "tagger", {"cross_entropy": F.binary_cross_entropy_with_logits(said, there.float())}
+
+
+@cache
+def encoder() -> adain.Encoder:
+    """AdaIN's VGG-19 at a quarter of its width, trained once to tell what is in a scene; its layers are then scaled so
+    that they answer with 1 on average, as the published "normalised" VGG's do."""
+    labels = TimedLabels(2)
+    model = Tagger(Tagger.Config(classes=labels.decides(())["classes"]))
+    where = Trainer("tagger", model, labels, Run(RUNS / "encoder"), Options(steps=model.config.steps, sample=0)).fit()
+    load_weights(model, read_checkpoint(where).weights, averaged=True, where=str(where))
+    trained: adain.Encoder = model.encoder.float().eval().requires_grad_(False)
+    x = (from_uint8(to_uint8(labels.batch(range(64), "train").pictures)) + 1) / 2
+    x = trained.colours(x)
+    for layer in trained.vgg.features:
+        if isinstance(layer, torch.nn.Conv2d):
+            size = layer(x).relu().mean()
+            layer.weight /= size
+            layer.bias /= size
+        x = layer(x)
+    return trained
+
+
 @cache
 def segmenter(steps: int = 1200) -> Segmenter:
     """Trained once on real scenes with their labels, and kept beside the other runs."""
-    path = Path("runs/translation/segmenter")
+    path = RUNS / "segmenter"
     classes = Labels().decides(())["classes"]
     model = Segmenter(Segmenter.Config(classes=classes, width=24, steps=steps))
-    Trainer("segmenter", model, Labels(1), Run(path), Options(steps=steps, batch=16, sample=0)).fit()
+    Trainer("segmenter", model, TimedLabels(1), Run(path), Options(steps=steps, batch=16, sample=0)).fit()
     found = load(path)
     assert isinstance(found, Segmenter)
     return found
 
 
 TASKS: dict[str, Callable[[int], Task]] = {
-    "lines": Lines, "labels": Labels, "painted labels": PaintedLabels, "styles": Styles, "holes": Holes,
+    "lines": Lines, "shared": Shared, "labels": Labels, "painted labels": PaintedLabels, "timed labels": TimedLabels,
+    "unpaired labels": UnpairedLabels, "styled labels": StyledLabels, "night": Night, "styles": Styles,
+    "any style": AnyStyle, "holes": Holes, "goods": Goods, "reading": Reading,
 }  # fmt: skip

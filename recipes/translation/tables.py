@@ -1,0 +1,304 @@
+"""The published comparisons at the size of the Sticker World's small stage: tables.py [NAME ...] [--seeds 3].
+
+Every run is measured once and kept in runs/translation/tables.json, or in translation/ of the folder that $RUNS names:
+a command that was stopped goes on with the next one. The page is written anew from all that there is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from run import RECIPES, Recipe, train
+from world import RUNS, SIDE, TASKS, TEST, Score, Task, TimedLabels, spread_of_times
+
+from limner.metrics.features import StickerNetwork
+from limner.metrics.frechet import FrechetDistance
+
+KEPT = RUNS / "tables.json"
+OUTPUTS = 5  # of one input, in the table of diversity
+JUDGED = 48  # inputs whose outputs are compared pair by pair
+
+U_NET = {
+    "width": 32, "depth": 5, "discriminator_width": 32, "field": 34, "dropout": 0.0, "hold": 100_000,
+    "learning_rate": 5e-4,
+}  # fmt: skip
+PAINTED = {
+    "L1+cGAN": U_NET,
+    "L1": U_NET | {"adversarial": 0.0},
+    "encoder-decoder, L1": U_NET | {"adversarial": 0.0, "skips": False},
+    "encoder-decoder, L1+cGAN": U_NET | {"skips": False},
+} | {f"field {field}": U_NET | {"field": field} for field in (1, 16, 70)}
+"""Dropout, which the published U-Net has in levels that a small one lacks, is left out of all of them alike."""
+
+RUN = (
+    {f"pix2pix, {name}": Recipe("pix2pix", "painted labels", options) for name, options in PAINTED.items()}
+    | {
+        "pix2pix with dropout": Recipe("pix2pix", "timed labels", U_NET | {"depth": 6, "dropout": 0.5}),
+        "BicycleGAN": replace(RECIPES["bicyclegan"], task="timed labels"),
+        "MSGAN": replace(RECIPES["msgan"], task="timed labels"),
+        "MUNIT": replace(RECIPES["munit"], task="unpaired labels"),
+    }
+    | {
+        "CycleGAN": RECIPES["cyclegan"],
+        "UNIT, shared weights": RECIPES["unit-shared"],
+        "GcGAN": RECIPES["gcgan"],
+        "GAN alone": replace(
+            RECIPES["gcgan"], options=RECIPES["gcgan"].options | {"consistency": 0.0, "identity": 0.0}
+        ),
+    }
+)
+"""Every run by its name; `--minutes` goes for all of them."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That `more` is above `less` in a measure, which a paper's table says."""
+
+    more: str
+    less: str
+    measure: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    text: str
+    rows: Mapping[str, str]  # what the table calls it -> the run
+    measures: tuple[str, ...]
+    claims: tuple[Claim, ...]
+    beside: Callable[[], Mapping[str, Score]]  # rows without training
+    measure: Callable[[Task, Any], Score]
+    remark: str = ""
+
+
+def scored(task: Task, model: Any) -> Score:
+    return task.reached(model)[1]
+
+
+def diversity(task: Task, model: Any) -> Score:
+    """Of five outputs for each input: how far apart they are, how real they look, and how near the best comes."""
+    return told(np.stack([model.translate(task.test.given, seed=seed) for seed in range(OUTPUTS)]))
+
+
+def told(made: np.ndarray) -> Score:
+    """Pictures (OUTPUTS, TEST, H, W, 3) -> scores; they are enlarged to twice their size for the sticker reader."""
+    network, labels = StickerNetwork(), TimedLabels(0)
+    pairs = [(large(made[i, :JUDGED]), large(made[j, :JUDGED])) for i, j in combinations(range(len(made)), 2)]
+    errors = ((made.astype(float) - labels.test.truth) ** 2).mean((2, 3, 4))  # (OUTPUTS, TEST)
+    distance = FrechetDistance(network.name, rounds=0)
+    distance.update(made=network.see(large(made.reshape(-1, SIDE, SIDE, 3))).features)
+    distance.update(real=network.see(large(reals())).features)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of few samples; every row has as many
+        apart = distance.value().value
+    return {
+        "perceptual distance": float(np.mean([network.distance(*pair).mean() for pair in pairs])),
+        "L1 between outputs": float(
+            np.mean([abs(made[i].astype(float) - made[j]).mean() for i, j in combinations(range(len(made)), 2)])
+        ),
+        "Fréchet": apart,
+        f"PSNR of the best of {OUTPUTS}, dB": float((10 * np.log10(255**2 / errors.min(0).clip(1))).mean()),
+    }
+
+
+def reals() -> np.ndarray:
+    """As many real scenes, none of them those of the test."""
+    return TimedLabels(0).question(range(TEST, TEST + OUTPUTS * TEST)).truth
+
+
+def large(pictures: np.ndarray) -> np.ndarray:
+    return np.stack(
+        [np.asarray(Image.fromarray(p).resize((2 * SIDE, 2 * SIDE), Image.Resampling.BICUBIC)) for p in pictures]
+    )
+
+
+FCN = ("per-pixel", "per-class", "IoU")
+APART = ("perceptual distance", "L1 between outputs", "Fréchet", f"PSNR of the best of {OUTPUTS}, dB")
+TABLES = {
+    "networks": Table(
+        "Encoder-decoder or U-Net, L1 or L1 + cGAN",
+        "pix2pix's tables 1 and 2: label maps in false colours to scenes. The FCN-score is a segmenter's, which was "
+        "trained on real scenes, in per cent.",
+        {
+            "encoder-decoder, L1": "pix2pix, encoder-decoder, L1",
+            "encoder-decoder, L1+cGAN": "pix2pix, encoder-decoder, L1+cGAN",
+            "U-Net, L1": "pix2pix, L1",
+            "U-Net, L1+cGAN": "pix2pix, L1+cGAN",
+        },
+        (*FCN, "PSNR, dB"),
+        (
+            Claim("U-Net, L1", "encoder-decoder, L1", "IoU", "pix2pix, table 2"),
+            Claim("U-Net, L1+cGAN", "encoder-decoder, L1+cGAN", "IoU", "pix2pix, table 2"),
+            Claim("U-Net, L1+cGAN", "U-Net, L1", "IoU", "pix2pix, tables 1 and 2"),
+        ),
+        lambda: TASKS["painted labels"](0).baseline_scores(),
+        scored,
+    ),
+    "field": Table(
+        "What a discriminator's score sees",
+        "pix2pix's table 3: the same task with patches of so many pixels a side. The published 286 is the whole "
+        f"picture of 256 pixels; of {SIDE} pixels, 70 is.",
+        {
+            "1": "pix2pix, field 1", "16": "pix2pix, field 16", "34": "pix2pix, L1+cGAN",
+            "70 (the whole picture)": "pix2pix, field 70",
+        },
+        (*FCN, "PSNR, dB"),
+        (
+            Claim("16", "1", "IoU", "pix2pix, table 3"),
+            Claim("16", "70 (the whole picture)", "IoU", "pix2pix, table 3, whose whole picture is 286"),
+        ),
+        lambda: TASKS["painted labels"](0).baseline_scores(),
+        scored,
+    ),
+    "diversity": Table(
+        "Many answers to one input",
+        f"Label maps in false colours to scenes, whose time of day the map doesn't tell. {OUTPUTS} outputs for each "
+        "input; the perceptual distance between two is LPIPS' equation on the sticker reader's layers, and the Fréchet "
+        f"distance is in its features, {OUTPUTS * TEST} pictures to as many others. MUNIT learns without pairs.",
+        {"pix2pix (dropout)": "pix2pix with dropout", "BicycleGAN": "BicycleGAN", "MSGAN": "MSGAN", "MUNIT": "MUNIT"},
+        APART,
+        (
+            Claim("BicycleGAN", "pix2pix (dropout)", APART[0], "BicycleGAN, table 1"),
+            Claim("MSGAN", "pix2pix (dropout)", APART[0], "MSGAN, table 3"),
+            Claim("MUNIT", "pix2pix (dropout)", APART[0], "MUNIT, table 1, of unpaired baselines"),
+        ),
+        lambda: {"the true scene at other times of day": told(spread_of_times(OUTPUTS))},
+        diversity,
+    ),
+    "constraints": Table(
+        "What holds an unpaired translation",
+        "Day to night, learned without pairs, against the exact truth: a way back (CycleGAN), a shared latent space "
+        "(UNIT), a turn of the picture (GcGAN), or nothing.",
+        {name: name for name in ("GAN alone", "GcGAN", "UNIT, shared weights", "CycleGAN")},
+        ("PSNR, dB", "L1"),
+        (
+            Claim("GcGAN", "GAN alone", "PSNR, dB", "GcGAN, table 1"),
+            Claim("CycleGAN", "GAN alone", "PSNR, dB", "CycleGAN, table 4"),
+            Claim("GcGAN", "CycleGAN", "PSNR, dB", "GcGAN, table 1"),
+        ),
+        lambda: TASKS["night"](0).baseline_scores(),
+        scored,
+    ),
+}  # fmt: skip
+
+
+def kept() -> dict[str, Any]:
+    return json.loads(KEPT.read_text()) if KEPT.exists() else {}
+
+
+def keep(name: str, found: Any) -> None:
+    KEPT.parent.mkdir(parents=True, exist_ok=True)
+    fresh = KEPT.with_suffix(f".{name.replace('/', '-').replace(' ', '-')}")
+    fresh.write_text(json.dumps(kept() | {name: found}, indent=1))
+    fresh.replace(KEPT)
+
+
+def numbered(run: str, seed: int) -> str:
+    return f"{run} #{seed}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TABLES)}; all by default")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each row")
+    parser.add_argument("--from-seed", type=int, default=0, help="the first one's number")
+    parser.add_argument("--minutes", type=float, default=2.0, help="of each run")
+    options = parser.parse_args()
+    for name in options.names or TABLES:
+        table = TABLES[name]
+        for seed in range(options.from_seed, options.from_seed + options.seeds):
+            for run in table.rows.values():
+                if numbered(run, seed) in kept():
+                    continue
+                recipe = replace(RUN[run], seed=seed, minutes=options.minutes)
+                task = TASKS[recipe.task](0)
+                where = f"tables/{run}"
+                model, samples = train(where, recipe, task)
+                scores = dict(table.measure(task, model))
+                keep(numbered(run, seed), {"minutes": options.minutes, "samples": samples, "scores": scores})
+                print(numbered(run, seed), samples, scores, flush=True)
+                shutil.rmtree(RUNS / f"{where}-{seed}")
+                page()
+        if name not in kept():
+            keep(name, {row: dict(scores) for row, scores in table.beside().items()})
+    page()
+
+
+def runs(found: Mapping[str, Any], run: str) -> list[Mapping[str, Any]]:
+    return [found[name] for name in sorted(found) if name.partition(" #")[0] == run and " #" in name]
+
+
+def number(values: Sequence[float]) -> str:
+    """Mean and standard deviation."""
+    mean = float(np.mean(values))
+    digits = 3 if abs(mean) < 1 else 2 if abs(mean) < 10 else 1
+    return f"{mean:.{digits}f}" + (f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else "")
+
+
+def verdict(table: Table, claim: Claim, found: Mapping[str, Any]) -> str:
+    """Whether the two are that way round here, by more than their seeds scatter."""
+    more, less = (
+        [r["scores"][claim.measure] for r in runs(found, table.rows[row])] for row in (claim.more, claim.less)
+    )
+    gap, noise = np.mean(more) - np.mean(less), np.sqrt(np.var(more, ddof=1) + np.var(less, ddof=1))
+    said = (
+        "within the seeds' scatter"
+        if abs(gap) <= noise
+        else "holds here"
+        if gap > 0
+        else "**the other way round here**"
+    )
+    return f"- {claim.more} above {claim.less} ({claim.source}), by {claim.measure}: {said}, {number([float(gap)])}."
+
+
+HEAD = """# The published comparisons, small
+
+Made by `python recipes/translation/tables.py`. Scenes of {side} x {side} pixels with twelve nouns, {test} of them held
+out; every network is small and trained from nothing for the minutes that its row says, on one CPU core. Numbers are
+means and standard deviations over the seeds. In italics is what needs no training. Whether a published order holds is
+decided by these numbers: it does where the difference of the means is larger than the two rows' scatter.
+"""
+
+
+def page(path: Path = Path("docs/results/translation-tables.md")) -> None:
+    found, parts = kept(), [HEAD.format(side=SIDE, test=TEST)]
+    for name, table in TABLES.items():
+        done = {row: runs(found, run) for row, run in table.rows.items()}
+        if not any(done.values()):
+            continue
+        parts += [
+            f"## {table.title}\n",
+            f"{table.text}\n",
+            f"| | seeds | minutes | samples | {' | '.join(table.measures)} |",
+        ]
+        parts.append("|---|" + "---|" * (3 + len(table.measures)))
+        for row, scores in found.get(name, {}).items():
+            parts.append(f"| *{row}* | | | | {' | '.join(number([scores[m]]) for m in table.measures)} |")
+        for row, all_of_it in done.items():
+            if all_of_it:
+                cells = [number([r["scores"][m] for r in all_of_it]) for m in table.measures]
+                samples = round(float(np.mean([r["samples"] for r in all_of_it])))
+                parts.append(
+                    f"| {row} | {len(all_of_it)} | {all_of_it[0]['minutes']:g} | {samples:,} | {' | '.join(cells)} |"
+                )
+        parts.append("")
+        ready = [c for c in table.claims if min(len(done[c.more]), len(done[c.less])) > 1]
+        parts += [verdict(table, claim, found) for claim in ready] + [""]
+        if table.remark:
+            parts.append(table.remark + "\n")
+    path.write_text("\n".join(parts).rstrip() + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
