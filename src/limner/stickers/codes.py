@@ -77,7 +77,7 @@ class Encoded:
         """What the data say about a system's options."""
         shape = replace(self.autoencoder.config.autoencoder, scale=self.scale())
         text = TextTower(vocabulary=len(vocabulary(self.words)[0]), tokens=TEXT_LENGTH)
-        return {"autoencoder": shape, "text": text, "words": self.words, "joint_text": True, "size": (256, 144)}
+        return {"autoencoder": shape, "text": text, "words": self.words, "joint_text": True, "size": (144, 256)}
 
     def lend(self, system: System) -> None:
         """Give the system the autoencoder whose latents it learns."""

@@ -75,7 +75,7 @@ class LatentDiffusion(System):
         autoencoder: Autoencoder = field(default_factory=Autoencoder)
         text: TextTower = field(default_factory=TextTower)
         unet: UNet = field(default_factory=UNet)
-        size: tuple[int, int] = (512, 512)  # width and height that it is trained at, and draws at unless told otherwise
+        size: tuple[int, int] = (512, 512)  # height and width that it is trained at, and draws at unless told otherwise
 
         beta: tuple[float, float] = (0.00085, 0.012)  # first and last; linear in the square root between
         timesteps: int = 1000
@@ -214,7 +214,7 @@ class LatentDiffusion(System):
 
         steps: of the sampler; the U-Net runs once or, with guidance, twice for each
         guidance: 1 follows the words as trained, more exaggerates them
-        size: width and height in pixels, multiples of the autoencoder's factor
+        size: height and width in pixels, multiples of the autoencoder's factor
         negative: what guidance leads away from
         watch: sees `(step, latents)` after every step
         """
@@ -261,8 +261,8 @@ class LatentDiffusion(System):
         return np.concatenate(walked)
 
     def latent_shape(self, size: tuple[int, int] | None = None) -> tuple[int, int, int]:
-        """(channels, rows, columns) of the latent of a picture of this width and height."""
-        width, height = size or self.config.size
+        """(channels, rows, columns) of the latent of a picture of this height and width."""
+        height, width = size or self.config.size
         factor = self.config.autoencoder.factor
         if min(width, height) < factor or width % factor or height % factor:
             raise BadInput(f"Pictures of {width}x{height}: this model's width and height are multiples of {factor}.")
