@@ -71,6 +71,19 @@ def masked(count: int, masks: int) -> Files:
     return files | {f"masks/m{n}.png": png(np.full((12, 16), 255 * (n % 2), np.uint8)) for n in range(masks)}
 
 
+def posed(people: int, shots: int, name: str = "{person:04d}_c{shot}") -> Files:
+    """People who walk: their joints are at (shot, person), the left wrist isn't seen, and somebody unclear is about."""
+    files: Files = {}
+    for number in range(people * shots):
+        person, shot = divmod(number, shots)
+        file = name.format(person=person, shot=shot)
+        found = [[shot, person, 0.9]] * 7 + [[0, 0, 0]] + [[shot, person, 0.9]] * 10
+        told = [{"pose_keypoints_2d": np.ravel(points).tolist()} for points in ([[1, 1, 0.1]] * 18, found)]
+        files[f"{file}.png"] = png(picture(number))
+        files[f"{file}_keypoints.json"] = json.dumps({"people": told}).encode()
+    return files
+
+
 def write(files: Files, path: Path) -> Path:
     """A folder; a zip or a tar if `path` ends so."""
     if path.suffix == ".zip":

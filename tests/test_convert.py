@@ -61,6 +61,12 @@ def divided(by: int, whole: int) -> Callable[[str, Shape], Shape]:
     return lambda name, shape: [length if length % whole else length // by for length in shape]
 
 
+def tensorflow(name: str, shape: Shape) -> Shape:
+    """Kernels as (height, width, in, out), matrices as (in, out); the discriminator is an eighth as wide."""
+    smaller = [length // 8 if length % 64 == 0 and "Discriminator" in name else length for length in shape]
+    return [*smaller[2:], *smaller[1::-1]] if len(smaller) > 1 else smaller
+
+
 @dataclass(frozen=True)
 class Layout:
     """A release: the record that knows its names and shapes, its files by their names, what is saved in each.
@@ -115,6 +121,7 @@ LAYOUTS = {
     "msgan": Layout("msgan-pix2pix-losses", {"G": "G"}, options=SMALL),
     "msgan-dcgan": Layout("msgan-dcgan-cifar10", {"": "G:gen D:dis"}, divided(16, 128)),
     "munit": Layout("munit-losses", {"gen": "gen_a:a gen_b:b", "dis": "dis_a:a dis_b:b"}),
+    "pg2": Layout("pg2-market", {"": ""}, tensorflow),
     "pix2pix": Layout("pix2pix-losses", {"G": "G", "D": "D"}),
     "pix2pixhd": Layout("pix2pixhd-losses", {"G": "G"}, options=SMALL),
     "pixel-domain-transfer": Layout("pixel-domain-transfer-networks-losses", {"G": "G"}, divided(8, 96), SMALL),

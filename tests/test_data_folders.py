@@ -22,13 +22,14 @@ from data_folders import (
     paired,
     picture,
     png,
+    posed,
     side_by_side,
     unpaired,
     write,
 )
 from limner.data.files import open_files
 from limner.data.folder import Folder
-from limner.data.kinds import Batch, Captioned, Labelled, Masked, Paired, Pictures, Unpaired
+from limner.data.kinds import Batch, Captioned, Labelled, Masked, Paired, Pictures, Posed, Unpaired
 from limner.data.layouts import LAYOUTS, Listing, entry
 from limner.data.prepare import Preparation
 from limner.errors import BadInput
@@ -84,6 +85,9 @@ ADE = {"images/training/1.png": png(picture(0)), "annotations/training/1.png": p
         (captioned(3), Captioned, [3]),
         (captioned(3, texts=True), Captioned, [3]),
         (masked(3, 2), Masked, [3, 2]),
+        (posed(2, 3), Posed, [12]),
+        (posed(2, 3, "train/{person}/{shot}"), Posed, [12]),
+        (posed(2, 3, "WOMEN/Dresses/id_7/{person:02d}_{shot}_front"), Posed, [12]),
         (captioned(3), Pictures, [3]),
         (unpaired(3, 5), Pictures, [8]),
         ({"a cat.png": png(picture(0)), "deep/er/dog.PNG": png(picture(1)), ".DS_Store": b"x"}, Pictures, [2]),
@@ -228,6 +232,60 @@ def test_masks_are_bools_of_one_channel(tmp_path: Path) -> None:
     batch = opened(write(masked(3, 2), tmp_path / "data"), Masked).take(range(4))
     assert isinstance(batch, Masked) and batch.masks.shape == (4, 1, 12, 16) and batch.masks.dtype == torch.bool
     assert batch.masks.flatten(1).all(1).sum() == 2
+
+
+def marked(x: int, y: int) -> tuple[bytes, bytes]:
+    """A picture, black but for one pixel, and a person of whom only the right shoulder is seen, which is there."""
+    shown = np.zeros((12, 16, 3), np.uint8)
+    shown[y, x] = 255
+    points = np.zeros((25, 3))
+    points[2] = x, y, 0.5
+    return png(shown), json.dumps({"people": [{"pose_keypoints_2d": points.flatten().tolist()}]}).encode()
+
+
+def test_joints_stay_where_they_are_in_the_picture(tmp_path: Path) -> None:
+    files: Files = {}
+    for name, (x, y) in {"1_a": (6, 5), "1_b": (9, 7)}.items():
+        files[f"{name}.png"], files[f"{name}.json"] = marked(x, y)
+    path = write(files, tmp_path / "data")
+    batch = opened(path, Posed, Preparation(None, crop=(10, 9), flip=True)).take(range(20))
+    assert isinstance(batch, Posed)
+    shoulders = batch.target_joints.isfinite().all(2).int().argmax(1)
+    assert set(shoulders.tolist()) == {2, 5}, "mirrored, it is the left one"
+    for shown, points in ((batch.source, batch.source_joints), (batch.target, batch.target_joints)):
+        places = points[range(20), shoulders].long()
+        assert (whole(shown)[range(20), places[:, 1], places[:, 0]] == 255).all()
+        assert points.isfinite().sum() == 2 * 20
+    assert torch.equal(shoulders, batch.source_joints.isfinite().all(2).int().argmax(1))
+    larger = opened(path, Posed, Preparation((32, 36), crop=None, flip=False)).take(range(2))
+    assert isinstance(larger, Posed)
+    assert sorted(larger.source_joints[:, 2].tolist()) == [[12.5, 16.0], [18.5, 22.0]], (
+        "a pixel's middle stays its middle"
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"people": []}, "nobody was found"),
+        ({"people": [{"pose_keypoints_2d": [1, 2, 3]}]}, "18 or 25 points"),
+        ({"persons": []}, "no joints as OpenPose writes them"),
+        (["people"], "no joints as OpenPose writes them"),
+    ],
+)
+def test_people_who_were_not_found_are_told(tmp_path: Path, told: object, words: str) -> None:
+    heard: list[str] = []
+    files = posed(1, 3) | {"0000_c1_keypoints.json": json.dumps(told).encode()}
+    batch = opened(write(files, tmp_path / "data"), Posed, told=heard.append).take(range(6))
+    assert isinstance(batch, Posed) and 1 not in numbers(batch.source) + numbers(batch.target)
+    assert all(words in one and "0000_c1_keypoints.json" in one for one in heard) and heard
+
+
+def test_the_person_who_is_seen_best_is_taken(tmp_path: Path) -> None:
+    batch = opened(write(posed(1, 2), tmp_path / "data"), Posed).take(range(2))
+    assert isinstance(batch, Posed)
+    assert sorted(batch.source_joints[:, 0].tolist()) == [[0, 0], [1, 0]]
+    assert batch.source_joints.isnan().all(2).nonzero().tolist() == [[0, 7], [1, 7]]
 
 
 def test_an_epoch_shows_everything_once_and_the_next_in_another_order(tmp_path: Path) -> None:

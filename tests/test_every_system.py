@@ -18,7 +18,7 @@ import torch
 import limner.systems
 from label_world import Blocks
 from limner import hub
-from limner.data.kinds import Captioned, Labelled, Masked, Paired, Pictures, Planned, Read, Transferred, Unpaired
+from limner.data.kinds import Captioned, Labelled, Masked, Paired, Pictures, Planned, Posed, Read, Transferred, Unpaired
 from limner.errors import BadInput, CannotDo
 from limner.rng import torch_rng
 from limner.runs import Run
@@ -26,6 +26,7 @@ from limner.system import System, config_from
 from limner.systems import TABLE, find
 from limner.systems.diffusion.autoencoder import KLAutoencoder
 from limner.systems.diffusion.latent import Autoencoder, LatentDiffusion, TextTower, UNet
+from limner.systems.pose.pg2 import PG2
 from limner.systems.reader import StickerReader
 from limner.systems.segmenter import Segmenter
 from limner.systems.text.dalle_mini import DalleMini, Tokens
@@ -205,6 +206,15 @@ CASES = {
         unpaired,
     ),
     "patch-codes": Case(PatchCodes.Config(codebook=8, patch=4)),
+    "pg2": Case(
+        PG2.Config(size=(32, 16), width=2, code=3, discriminator_width=2, first_stage=1),
+        lambda numbers: Posed(
+            pictures(numbers, 32, "source")[..., :16],
+            whole(numbers, "joints", 0, 16, 18, 2).float(),
+            pictures(numbers, 32, "target")[..., :16],
+            whole(numbers, "target joints", 0, 16, 18, 2).float(),
+        ),
+    ),
     "pix2pix": Case(
         Pix2Pix.Config(width=4, depth=3, field=34, discriminator_width=4),
         lambda numbers: Paired(pictures(numbers, 16), pictures(numbers, 16, "target")),

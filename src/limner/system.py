@@ -247,9 +247,21 @@ class Styled(Protocol):
     def random_style(self, seed: int) -> Tensor: ...
 
 
+@runtime_checkable
+class Reposes(Protocol):
+    """a person's picture + joints -> the person in that pose
+
+    `pictures` are uint8 (N, H, W, 3) of any size; the result is of the same. `joints` are numbers (N, 18, 2), x and y in
+    pixels of the result and NaN where unseen, in the order of `limner.data.joints`.
+    """
+
+    def repose(self, pictures: np.ndarray, joints: np.ndarray) -> np.ndarray: ...
+
+
 ABILITIES: dict[type, str] = {
     Draws: "draw pictures from words",
     Finds: "rank pictures by words",
     Translates: "translate pictures",
     Styled: "take a style from a picture",
+    Reposes: "put a person into another pose",
 }

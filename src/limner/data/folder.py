@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from limner.data import decode, kinds
+from limner.data import decode, joints, kinds
 from limner.data.kinds import Batch
 from limner.data.layouts import LAYOUTS, Layout, Listing, Sample, texts
 from limner.data.prepare import Layers, Preparation
@@ -196,6 +196,8 @@ class Folder:
                 layers.append(self._classes(decode.numbers(content, name), name))
             elif role == "instances":
                 layers.append(decode.numbers(content, name))
+            elif role == "joints":
+                layers.append(joints.joints(content, name))
             elif role == "masks":
                 layers.append(decode.mask(content, name))
             else:
@@ -241,7 +243,7 @@ def _captions(content: bytes, name: str) -> tuple[str, ...]:
 
 
 def _stacked(layers: Sequence[np.ndarray]) -> torch.Tensor:
-    """Pictures as float (B, 3, H, W) in [-1, 1], maps as int64 or bool (B, H, W)."""
+    """Pictures as float (B, 3, H, W) in [-1, 1], maps as int64 or bool (B, H, W), points as they are."""
     import torch
 
     if len(sizes := {layer.shape for layer in layers}) > 1:
@@ -252,7 +254,7 @@ def _stacked(layers: Sequence[np.ndarray]) -> torch.Tensor:
     values = torch.from_numpy(np.stack(layers))
     if values.ndim == 4:
         return values.permute(0, 3, 1, 2).contiguous().float().div_(127.5).sub_(1)
-    return values if values.dtype == torch.bool else values.long()
+    return values if values.dtype in (torch.bool, torch.float32) else values.long()
 
 
 @lru_cache(maxsize=8)

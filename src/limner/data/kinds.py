@@ -108,6 +108,16 @@ class Masked(Batch):
 
 
 @dataclass(frozen=True)
+class Posed(Batch):
+    """Two pictures of one person, and where the person's joints are in each: x and y in pixels, NaN where unseen."""
+
+    source: torch.Tensor  # (B, 3, H, W) in [-1, 1]
+    source_joints: torch.Tensor  # (B, 18, 2), in the order of `limner.data.joints`
+    target: torch.Tensor  # (B, 3, H, W) in [-1, 1]
+    target_joints: torch.Tensor  # (B, 18, 2)
+
+
+@dataclass(frozen=True)
 class Read(Batch):
     """Pictures with what is to be read in them, as numbers of a vocabulary."""
 

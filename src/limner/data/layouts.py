@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import permutations
 
 from limner.data.decode import SUFFIXES
 from limner.data.files import Files
-from limner.data.kinds import Batch, Captioned, Labelled, Masked, Paired, Pictures, Unpaired
+from limner.data.kinds import Batch, Captioned, Labelled, Masked, Paired, Pictures, Posed, Unpaired
 from limner.errors import BadInput
 
 PARTS = {"train": "train", "training": "train", "val": "val", "validation": "val", "test": "test", "testing": "test"}
@@ -94,6 +95,11 @@ class Listing:
         """The file of the same name that holds a picture's captions."""
         return self._texts.get((one.part, one.key))
 
+    def joints_file(self, one: Entry) -> str | None:
+        """What OpenPose wrote about a picture: NAME_keypoints.json, or NAME.json."""
+        found = (self._texts.get((one.part, f"{one.key}{end}")) for end in ("_keypoints", ""))
+        return next((name for name in found if name and name.endswith(".json")), None)
+
     @cached_property
     def captions(self) -> dict[str, tuple[str, ...]]:
         """A picture's name -> its captions, from `metadata.jsonl`."""
@@ -152,7 +158,8 @@ Sample = tuple[str, ...]
 class Stream:
     """Samples that are drawn together.
 
-    roles: what each file of a sample is: A, B, both (side by side), pictures, labels, instances, masks or words
+    roles: what each file of a sample is: A, B, both (side by side), pictures, labels, instances, masks, words
+        or joints
     """
 
     roles: tuple[str, ...]
@@ -242,6 +249,31 @@ def _masked(listing: Listing, part: str) -> Layout:
     return Layout("pictures and masks", (_single("pictures", pictures), _single("masks", masks)))
 
 
+MOST_PAIRS = 2_000_000
+
+
+def _posed(listing: Listing, part: str) -> Layout:
+    people: dict[str, list[tuple[str, str]]] = {}
+    lost: list[str] = []
+    for one in listing.of("pictures", part):
+        if file := listing.joints_file(one):
+            folder, _, stem = one.key.rpartition("/")
+            name, several, _ = stem.partition("_")
+            people.setdefault(f"{folder}/{name}" if several else folder, []).append((one.name, file))
+        else:
+            lost.append(f"{one.name} is left out: it has no joints.")
+    if sum(len(shots) * (len(shots) - 1) for shots in people.values()) > MOST_PAIRS:
+        raise BadInput(f"its pictures of the same people make more than {MOST_PAIRS:,} pairs. Leave some out.")
+    pairs = [(*a, *b) for shots in people.values() for a, b in permutations(shots, 2)]
+    if not pairs:
+        raise BadInput(
+            "poses are pictures with OpenPose's NAME_keypoints.json beside each, two or more of a person: of the same "
+            "name up to the first underscore, or in a folder of their own."
+        )
+    how = f"pairs of pictures of {len(people):,} people with joints"
+    return Layout(how, (Stream(("pictures", "joints") * 2, tuple(pairs)),), tuple(lost))
+
+
 def _captioned(listing: Listing, part: str) -> Layout:
     samples: list[Sample] = []
     lost: list[str] = []
@@ -275,6 +307,7 @@ LAYOUTS: dict[type[Batch], Callable[[Listing, str], Layout]] = {
     Unpaired: _unpaired,
     Labelled: _labelled,
     Masked: _masked,
+    Posed: _posed,
     Captioned: _captioned,
     Pictures: _pictures,
 }

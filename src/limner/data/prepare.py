@@ -8,10 +8,12 @@ from typing import Literal
 
 import numpy as np
 
+from limner.data import joints
 from limner.errors import BadInput
 
 Layers = tuple[np.ndarray, ...]
-"""What belongs together pixel by pixel: pictures uint8 (H, W, 3) and maps (H, W) of numbers or bools."""
+"""What belongs together pixel by pixel: pictures uint8 (H, W, 3) and maps (H, W) of numbers or bools; and points,
+float32 (K, 2), the joints of the picture before them: x and y in pixels."""
 Side = int | tuple[int, int] | None
 
 
@@ -59,7 +61,7 @@ class Preparation:
         """The part without chance. Layers of different shapes, or too small for the crop, are `BadInput`."""
         height, width = layers[0].shape[:2]
         for other in layers[1:]:
-            if not self._agree((width, height), (other.shape[1], other.shape[0])):
+            if not _are_points(other) and not self._agree((width, height), (other.shape[1], other.shape[0])):
                 wanted = "of the same shape" if self.resize else f"{width * self.factor}x{height * self.factor}"
                 raise BadInput(
                     f"is {width}x{height}, and what belongs to it {other.shape[1]}x{other.shape[0]}: to match pixel by "
@@ -67,7 +69,10 @@ class Preparation:
                 )
         if self.resize:
             width, height = self._size(width, height)
-            layers = tuple(_resize(layer, width, height) for layer in layers)
+            layers = tuple(
+                _rescaled(layer, before, width, height) if _are_points(layer) else _resize(layer, width, height)
+                for before, layer in zip((layers[0], *layers), layers, strict=False)
+            )
         if self.crop and (width < _both(self.crop)[0] or height < _both(self.crop)[1]):
             raise BadInput(f"is {width}x{height}, smaller than crop={self.crop}.")
         return layers
@@ -80,6 +85,10 @@ class Preparation:
         mirrored = self.flip and draw.random() < 0.5
         cut = []
         for layer, f in zip(layers, (1, *[self.factor] * (len(layers) - 1)), strict=True):
+            if _are_points(layer):
+                moved = layer - np.array([x, y], np.float32)
+                cut.append(_mirrored(moved, across) if mirrored else moved)
+                continue
             part = layer[y * f : (y + down) * f, x * f : (x + across) * f]
             cut.append(part[:, ::-1] if mirrored else part)
         return tuple(cut)
@@ -99,6 +108,23 @@ class Preparation:
 
 def _both(side: int | tuple[int, int]) -> tuple[int, int]:
     return side if isinstance(side, tuple) else (side, side)
+
+
+def _are_points(layer: np.ndarray) -> bool:
+    return layer.dtype == np.float32
+
+
+def _rescaled(points: np.ndarray, picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Points of a picture that is resized."""
+    scale = np.array([width / picture.shape[1], height / picture.shape[0]], np.float32)
+    return (points + np.float32(0.5)) * scale - np.float32(0.5)
+
+
+def _mirrored(points: np.ndarray, width: int) -> np.ndarray:
+    """Joints of a picture that is mirrored: what was a right hand is a left one."""
+    swapped = points[list(joints.MIRRORED)]
+    swapped[:, 0] = width - 1 - swapped[:, 0]
+    return swapped
 
 
 def _resize(layer: np.ndarray, width: int, height: int) -> np.ndarray:

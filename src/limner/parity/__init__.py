@@ -18,6 +18,7 @@ SYSTEMS = {
     "latent-diffusion": "limner.parity.latent_diffusion",
     "msgan": "limner.parity.msgan",
     "munit": "limner.parity.munit",
+    "pg2": "limner.parity.pg2",
     "pix2pix": "limner.parity.pix2pix",
     "pix2pixhd": "limner.parity.pix2pixhd",
     "pixel-domain-transfer": "limner.parity.pixel_domain_transfer",

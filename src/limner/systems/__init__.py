@@ -26,6 +26,7 @@ TABLE = {
     "msgan-dcgan": "limner.systems.translation.msgan_dcgan:MSGANDCGAN",
     "munit": "limner.systems.translation.munit:MUNIT",
     "patch-codes": "limner.systems.text.patch_codes:PatchCodes",
+    "pg2": "limner.systems.pose.pg2:PG2",
     "pix2pix": "limner.systems.translation.pix2pix:Pix2Pix",
     "pix2pixhd": "limner.systems.translation.pix2pixhd:Pix2PixHD",
     "pixel-domain-transfer": "limner.systems.translation.pixel_domain_transfer:PixelDomainTransfer",

@@ -1,0 +1,1 @@
+"""Systems that are steered by a person's pose."""
