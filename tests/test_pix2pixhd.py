@@ -11,6 +11,7 @@ import torch
 from label_world import Blocks, class_maps
 from limner.data.kinds import Labelled
 from limner.errors import BadCheckpoint, BadInput, CannotDo
+from limner.hub import load
 from limner.parity.fill import fill_tensor
 from limner.published import open_as
 from limner.published.keys import Incomplete
@@ -177,6 +178,26 @@ def test_looks_need_an_encoder_and_to_be_learned() -> None:
     with pytest.raises(BadInput, match="learn_looks"):
         model.random_style(0)
     assert np.array_equal(model.translate(maps), model.translate(maps, style=torch.zeros(1, 3, 2)))
+
+
+def test_training_ends_with_learned_looks_however_often_it_was_stopped(tmp_path: Path) -> None:
+    class Few(Blocks):
+        def __len__(self) -> int:
+            return 6
+
+    def trained(run: str, *ends: int) -> Pix2PixHD:
+        for steps in ends:
+            options = Options(steps=steps, batch=4, threads=1, sample=0, precision="fp32")
+            Trainer("pix2pixhd", built(LOOKS), Few(), Run(tmp_path / run), options).fit()
+        model = load(str(tmp_path / run))
+        assert isinstance(model, Pix2PixHD)
+        return model
+
+    whole, parts, again = trained("whole", 3), trained("parts", 1, 3), built(LOOKS)
+    assert whole.known.all() and torch.equal(whole.centres, parts.centres)
+    again.load_state_dict(whole.state_dict())
+    again.learn_looks([Few().take(range(4)), Few().take([4, 5])])
+    assert torch.equal(again.centres, whole.centres) and len(whole.random_style(1)) == 1
 
 
 # The authors' files

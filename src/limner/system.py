@@ -120,6 +120,10 @@ class System(nn.Module):
         raise CannotDo(f"{type(self).__name__} has no training of its own.")
         yield
 
+    def conclude(self, batches: Iterable[Any]) -> None:
+        """What is learned once, when the training ends or stops for its budget: from the training data, each sample of
+        a folder once, or thousands of what has no end. For what needs weights that stay. Nothing by default."""
+
     def preview(self, batch: Any, rng: Rng) -> Tensor:
         """Pictures `(N, 3, H, W)` in [-1, 1] that show a person how far the training has come."""
         raise CannotDo(f"{type(self).__name__} has nothing to show while it trains.")

@@ -11,7 +11,7 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -75,6 +75,7 @@ class Options:
             )
 
 
+LOOKED_BACK = 3000  # samples at most from which a system concludes
 TIMED = 4  # steps after which a listener hears for the first time how long it will take
 
 # The options that decide the numbers of a run; the others may change when it is resumed.
@@ -341,6 +342,8 @@ class Trainer:
                 done = self.step >= options.steps
                 out_of_time = bool(options.budget) and now - began > 60 * options.budget
                 taken = self.step - first
+                if done or out_of_time:
+                    self._conclude()
                 if taken == 1:
                     warm = now  # what the first step takes says little of the others
                 if rank() == 0:
@@ -355,6 +358,15 @@ class Trainer:
         if stopped and not self.step >= options.steps:
             raise Interrupted(f"Stopped at step {self.step}; everything is saved. The same command goes on from there.")
         return self.run.checkpoints[-1]
+
+    def _conclude(self) -> None:
+        """Let the system learn what needs the trained weights."""
+        count = min(LOOKED_BACK, len(self.source) if isinstance(self.source, Sized) else LOOKED_BACK)
+        size = self.options.batch // world_size() // self.options.accumulate
+        with self._as_used():
+            self.system.conclude(
+                self.source.take(range(first, min(first + size, count))) for first in range(0, count, size)
+            )
 
     def _agreed(self, mine: bool) -> bool:
         """Processes decide together, so that none waits for another for ever."""

@@ -172,10 +172,14 @@ class Pix2PixHD(System):
         painted = self.generator(self.with_looks(self.conditions(classes, instances), real, classes, instances))
         return torch.stack([coloured(classes), painted, real], 1).flatten(0, 1)
 
+    def conclude(self, batches: Iterable[Labelled]) -> None:
+        if self.config.features:
+            self.learn_looks(batches)
+
     @torch.inference_mode()
     def learn_looks(self, batches: Iterable[Labelled], seed: int = 0) -> None:
         """Cluster what the encoder finds in the training data, class by class, for `translate` to choose from (section
-        3.4). Done once after training; the centres are part of the model. Things on less than a 64th of their picture
+        3.4). Training ends with it; the centres are part of the model. Things on less than a 64th of their picture
         don't count, as published."""
         self.require_encoder()
         found: list[list[Tensor]] = [[] for _ in range(self.kinds)]
@@ -192,6 +196,7 @@ class Pix2PixHD(System):
         for kind, each in enumerate(found):
             centres = k_means(torch.stack(each), self.config.clusters, seed) if each else torch.zeros(0)
             self.known[kind] = len(centres)
+            self.centres[kind] = 0
             self.centres[kind, : len(centres)] = centres.to(self.centres)
 
     # Translation
@@ -241,7 +246,10 @@ class Pix2PixHD(System):
         """One look for each class, (1, kinds, features), by chance from the learned ones."""
         self.require_encoder()
         if not bool(self.known.any()):
-            raise BadInput("pix2pixHD: no looks to choose from yet. Call learn_looks on the training data.")
+            raise BadInput(
+                "pix2pixHD: no looks to choose from yet. They are learned when limner train ends; or call learn_looks "
+                "on the training data."
+            )
         chance = torch.rand(self.kinds, generator=torch_rng(seed, "looks"), dtype=torch.float64)
         chosen = (chance.to(self.known.device) * self.known).long()  # 0, an empty one, for classes without
         return self.centres[torch.arange(self.kinds), chosen][None]
