@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 from rich.progress import Progress
-from world import RUNS, SIDE, TASKS, TEST, Task
+from world import RUNS, SIDE, TASKS, TEST, Tagger, Task
 
 import limner
 from limner.rng import derive
@@ -81,12 +81,12 @@ RECIPES = {
     ),
     "cyclegan": Recipe(
         "cyclegan", "night",
-        {"size": SQUARE, "width": 16, "blocks": 2, "discriminator_width": 16, "identity": 0.0, "learning_rate": 5e-4},
+        {"size": SQUARE, "width": 16, "blocks": 2, "discriminator_width": 16, "learning_rate": 5e-4},
         batch=2,
     ),
     "gcgan": Recipe(
         "gcgan", "night",
-        {"size": SQUARE, "width": 16, "blocks": 2, "discriminator_width": 16, "identity": 0.0, "learning_rate": 5e-4},
+        {"size": SQUARE, "width": 16, "blocks": 2, "discriminator_width": 16, "learning_rate": 5e-4},
         batch=2,
     ),
     "cyclegan-shapes": Recipe(
@@ -191,10 +191,31 @@ def page_of(name: str) -> str:
 PAGE = """# The translation systems on the Sticker World
 
 Made by `python recipes/translation/run.py`. Scenes of {side} x {side} pixels with twelve nouns; every system is made
-small and trained from nothing for the minutes that its row says, on one CPU core. {test} held-out scenes. In italics
-are the baselines that need no training; a good row is one that passes them. Each system's picture shows what it is
-given, what it makes of it, and the truth.
+small and trained from nothing for the minutes that its row says, on one CPU core, in bf16. {test} scenes are held out,
+of combinations that the training's scenes don't have. In italics are the baselines that need no training; a good row is
+one that passes them. Each system's picture shows, by rows, what it is given, what it makes of it, and the truth.
+
+`msgan-dcgan` is not here: it draws pictures of a class from noise, and so has no question with a true answer.
 {tables}"""
+
+NOTES = {
+    "shared": "Of 128 scenes, the nearest one in the shared part is to be the line drawing's own; the baseline "
+    "compares pixels.",
+    "labels": "The FCN-score is that of a segmenter, trained on real scenes. Scenes are plain (a clear summer day),"
+    " since the map doesn't tell more.",
+    "styled labels": "The style of every region is taken from the true scene, at any time of day: a reconstruction.",
+    "night": "Days and nights of the training show different scenes.",
+    "styles": "The backdrop is the same in both styles, and what changes, the shapes of things, has to fit to the "
+    "pixel: a hard task, which stays hard in minutes.",
+    "any style": "Content, style and their sum are the paper's, over held-out pairs: how far the picture's features "
+    "are from the target of eq. 8, and its statistics from the style's. The published encoder knows "
+    "ImageNet; this one, a VGG-19 of a quarter of its width, was trained to tell what is in a scene "
+    "({steps} steps, once), and is not part of the minutes. The third row of the picture is the style.",
+    "goods": "A picture shows the noun whose true picture, of all in the test, is nearest to it.",
+    "reading": "A classifier that has learned its labels in Fluent's style alone reads Noto's: with what UNIT "
+    "carried over, and without. The picture: Noto's things, and what UNIT makes of them in Fluent's "
+    "style.",
+}
 
 HEADS = {
     "lines": "Line drawing to colours (paired)",
@@ -203,7 +224,7 @@ HEADS = {
     "styled labels": "Label map to scene, with the style of each region",
     "night": "Day to night (unpaired)",
     "styles": "Fluent's flat style to Noto's shaded one (unpaired)",
-    "any style": "A scene in the style of any picture",
+    "any style": "A scene in the style of any other picture",
     "holes": "Filling holes",
     "goods": "A thing in a scene to the thing alone, as a catalogue shows it",
     "reading": "A classifier for pictures without labels",
@@ -219,6 +240,7 @@ def page(path: Path = Path("docs/results/translation.md")) -> None:
         measures = TASKS[task](0).measures
         lines = [
             f"\n## {head}\n",
+            *([NOTES[task].replace("{steps}", f"{Tagger.Config(0).steps:,}") + "\n"] if task in NOTES else []),
             f"| | minutes | samples | {' | '.join(measures)} |",
             "|---|" + "---|" * (2 + len(measures)),
         ]

@@ -230,6 +230,8 @@ def spread_of_times(count: int) -> np.ndarray:
 class StyledLabels(Labels):
     """Label map -> scene, in the style of every region of the scene itself: a reconstruction (SEAN's table 1)."""
 
+    timed = True
+
     def answered(self, model: Any) -> np.ndarray:
         style = model.style_of(self.test.truth, classes=self.test.given)
         return np.asarray(model.translate(self.test.given, style=style))

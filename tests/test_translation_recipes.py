@@ -1,0 +1,63 @@
+"""The small stage of the translation recipes: that every recipe's task fits its system, and that its scores know truth."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+import pytest
+
+RECIPES = Path(__file__).parent.parent / "recipes/translation"
+sys.path.insert(0, str(RECIPES))
+run: Any = pytest.importorskip("run")
+tables: Any = pytest.importorskip("tables")
+world: Any = pytest.importorskip("world")
+
+from limner.system import config_from  # noqa: E402
+from limner.systems import find  # noqa: E402
+
+EVERY = run.RECIPES | tables.RUN
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_recipes_options_and_data_fit_its_system(name: str) -> None:
+    recipe = EVERY[name]
+    kind, task = find(recipe.system), world.TASKS[recipe.task](0)
+    config_from(kind.Config, dict(recipe.options), name)  # or BadInput
+    assert type(task.take([3, 4])) is get_type_hints(kind.play)["batch"]
+
+
+@pytest.mark.parametrize("name", [n for n in world.TASKS if "labels" not in n and n not in ("any style", "reading")])
+def test_the_truth_scores_above_every_baseline(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world, "TEST", 4)
+    task = world.TASKS[name](0)
+    measure = task.measures[0]
+    best = task.score(task.test.truth)[measure]
+    assert all(scores[measure] < best for scores in task.baseline_scores().values())
+
+
+@pytest.mark.parametrize("name", world.TASKS)
+def test_training_data_are_a_function_of_the_samples_numbers(name: str) -> None:
+    task = world.TASKS[name](0)
+    both, later = task.take([5, 6]), task.take([6])
+    for field in vars(both):
+        assert np.array_equal(getattr(both, field)[1:], getattr(later, field))
+
+
+def test_a_claim_holds_only_beyond_the_scatter_of_the_seeds() -> None:
+    table = tables.TABLES["constraints"]
+    claim = table.claims[0]
+
+    def said(more: list[float], less: list[float]) -> str:
+        found = {
+            f"{table.rows[row]} #{seed}": {"scores": {claim.measure: value}}
+            for row, values in ((claim.more, more), (claim.less, less))
+            for seed, value in enumerate(values)
+        }
+        return str(tables.verdict(table, claim, found))
+
+    assert "holds here" in said([20.0, 20.1], [18.0, 18.1])
+    assert "the other way round" in said([18.0, 18.1], [20.0, 20.1])
+    assert "within the seeds' scatter" in said([18.0, 20.0], [18.5, 19.0])
