@@ -1,4 +1,4 @@
-"""The small stage of the translation recipes: that every recipe's task fits its system, and that its scores know truth."""
+"""The small stage of the translation recipes: a task fits its systems, and its scores know the truth."""
 
 from __future__ import annotations
 
