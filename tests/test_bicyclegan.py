@@ -71,6 +71,21 @@ def test_a_half_alone_has_its_own_terms_and_players() -> None:
     assert set(step(TINY, noise())[1]["generator"].losses) == terms["vae"] | terms["lr"]
 
 
+def test_one_discriminator_judges_both_and_steps_once() -> None:
+    batch = noise(4)
+    both, one = step(TINY, batch), step(replace(TINY, one_discriminator=True), batch)
+    assert set(one[1]) == {"generator", "discriminator_vae"} and not hasattr(one[0], "discriminator")
+    assert set(one[1]["discriminator_vae"].losses) == {"fake", "real", "fake_drawn", "real_drawn"}
+    both[0].discriminator.load_state_dict(both[0].discriminator_vae.state_dict())
+    one[0].load_state_dict({n: v for n, v in both[0].state_dict().items() if not n.startswith("discriminator.")})
+    twice, once = (moves(model, batch, Rng(0, range(4))) for model, _ in (both, one))
+    assert torch.allclose(once["generator"].loss, twice["generator"].loss)
+    apart = twice["discriminator_vae"], twice["discriminator"]
+    assert torch.allclose(once["discriminator_vae"].loss, sum(move.loss for move in apart))
+    with pytest.raises(BadInput, match="one_discriminator"):
+        replace(CVAE, one_discriminator=True)
+
+
 def test_the_encoder_learns_from_the_latent_term_only_where_it_has_nothing_else() -> None:
     silent = replace(TINY, adversarial_vae=0, l1=1e-30, kl=0, adversarial=0)
     for config, learns in [(silent, False), (replace(silent, l1=0), True)]:

@@ -14,7 +14,7 @@ from limner.parity.compare import count
 from limner.published import open_as
 from limner.published.pix2pix import PATCH_NAMES, unet_names
 from limner.rng import Rng, torch_rng
-from limner.systems.translation.pix2pix import LAYERS, Pix2Pix, PixelDiscriminator, UNet
+from limner.systems.translation.pix2pix import LAYERS, Pix2Pix, PixelDiscriminator, UNet, gradient_penalty
 from playing import learn
 
 TINY = Pix2Pix.Config(width=8, depth=3, field=34, discriminator_width=4)
@@ -121,6 +121,39 @@ def test_table_1s_objectives() -> None:
     assert not torch.equal(seeing.judge(batch.source, batch.target), seeing.judge(-batch.source, batch.target))
     with pytest.raises(BadInput, match="nothing to learn from"):
         Pix2Pix.Config(adversarial=0, l1=0)
+
+
+@pytest.mark.parametrize(
+    ("objective", "fake", "real", "fooled"),
+    [
+        ("least squares", lambda s: s.square() / 2, lambda s: (s - 1).square() / 2, lambda s: (s - 1).square()),
+        ("wasserstein", lambda s: s / 2, lambda s: -s / 2, lambda s: -s),
+    ],
+)
+def test_other_objectives(objective, fake, real, fooled) -> None:
+    model, batch = tiny(objective=objective, dropout=0.0).train(), pair()
+    told = dict(model.play(batch, Rng(0, [0, 1])))
+    scores, truth = model.judge(batch.source, model(batch.source)), model.judge(batch.source, batch.target)
+    for found, wanted in (
+        (told["discriminator"]["fake"], fake(scores)),
+        (told["discriminator"]["real"], real(truth)),
+        (told["generator"]["adversarial"], fooled(scores)),
+    ):
+        assert torch.allclose(found, wanted.mean(), atol=1e-5)
+    assert ("penalty" in told["discriminator"]) == (objective == "wasserstein")
+
+
+def test_a_critics_gradient_is_held_at_length_one() -> None:
+    """A linear critic has one gradient everywhere, and descending on the penalty brings its length to 1."""
+    torch.manual_seed(0)
+    judge, between = torch.nn.Conv2d(6, 1, 16), torch.rand(3, 6, 16, 16)
+    penalty = gradient_penalty(judge, between)
+    assert torch.allclose(penalty, (judge.weight.norm() - 1).square(), atol=1e-5)
+    torch.nn.init.constant_(judge.weight, 0.1)
+    for _ in range(100):
+        (slope,) = torch.autograd.grad(gradient_penalty(judge, between), judge.weight)
+        judge.weight.data -= 0.1 * slope
+    assert abs(float(judge.weight.detach().norm()) - 1) < 1e-3
 
 
 def test_translating_is_drawn_by_the_seed_and_leaves_the_model_alone() -> None:

@@ -23,7 +23,6 @@ FIXED: Mapping[str, list[Any]] = {
     "norm": ["instance"],
     "nl": ["relu", "lrelu (the requested nl is overridden)"],
     "gan_mode": ["lsgan"],
-    "use_same_D": [False],
     "no_encode": [False],
 }
 """Published options that we have in one way only."""
@@ -65,14 +64,19 @@ def losses(record: Record) -> Outputs:
         repainted = ours.generator(source, mean + noise * (log_variance / 2).exp())
         painted = ours.generator(source, drawn)
     full = replace(ours.config, width=64)
+    judged = played["discriminator_vae"].losses
+    if ours.config.one_discriminator:
+        drawn_judged, gradient = {term: judged[f"{term}_drawn"] for term in ("fake", "real")}, {}
+    else:
+        drawn_judged, gradient = played["discriminator"].losses, {"gradnorm_D2": played["discriminator"].norm()}
     return {
         "G_GAN": terms["adversarial_vae"],
         "G_GAN2": terms["adversarial"],
         "G_L1": terms["reconstruction"],
         "kl": terms["kl"],
         "z_L1": terms["latent"],
-        "D": played["discriminator_vae"].loss,
-        "D2": played["discriminator"].loss,
+        "D": judged["fake"] + judged["real"],
+        "D2": drawn_judged["fake"] + drawn_judged["real"],
         "fake_B_encoded": repainted,
         "fake_B_random": painted,
         "mu": mean,
@@ -80,7 +84,7 @@ def losses(record: Record) -> Outputs:
         "gradnorm_G": played["generator"].norm(ours.generator),
         "gradnorm_E": played["generator"].norm(ours.encoder),
         "gradnorm_D": played["discriminator_vae"].norm(),
-        "gradnorm_D2": played["discriminator"].norm(),
+        **gradient,
         "n_params": sizes(full)["G"],
     }
 
@@ -123,6 +127,7 @@ def config(record: Record) -> BicycleGAN.Config:
         scales=options.get("num_Ds", 2),
         conditional=options.get("conditional_D", False),
         dropout=0.5 * options.get("use_dropout", False),
+        one_discriminator=options.get("use_same_D", False),
         adversarial_vae=options.get("lambda_GAN", 1.0),
         l1=options.get("lambda_L1", 10.0),
         kl=options.get("lambda_kl", 0.01),

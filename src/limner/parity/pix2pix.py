@@ -19,6 +19,7 @@ from limner.published.pix2pix import PATCH_NAMES, PIXEL_NAMES, unet_depth, unet_
 from limner.systems.translation.pix2pix import LAYERS, Pix2Pix, PixelDiscriminator, UNet
 
 Outputs = Mapping[str, Any]
+OBJECTIVES: Mapping[str, Any] = {"vanilla": "cross-entropy", "lsgan": "least squares", "wgangp": "wasserstein"}
 
 
 @torch.no_grad()
@@ -53,8 +54,8 @@ def discriminator(record: Record) -> Outputs:
 
 def losses(record: Record) -> Outputs:
     options, state, where = record.options, record.state(), str(record.path)
-    if options["gan_mode"] != "vanilla":
-        raise BadInput(f"{where}: pix2pix has the paper's objective (vanilla), not {options['gan_mode']}.")
+    if options["gan_mode"] not in OBJECTIVES:
+        raise BadInput(f"{where}: pix2pix has {', '.join(OBJECTIVES)} for gan_mode, and no {options['gan_mode']}.")
     generator, judge = under("G.", state), under("D.", state)
     source, target = record.input("A"), record.input("B")
     pixels = options["netD"] == "pixel"
@@ -70,6 +71,8 @@ def losses(record: Record) -> Outputs:
             dropout=0,
             field=1 if pixels else fields[layers],
             discriminator_width=options["ndf"],
+            objective=OBJECTIVES[options["gan_mode"]],
+            penalty=0,  # the published step has none, although its program knows how
             l1=options["lambda_L1"],
         )
     )

@@ -51,6 +51,7 @@ class BicycleGAN(System):
         discriminator_layers: int = 3  # 2: published for 128 pixels
         scales: int = 2  # of each discriminator
         conditional: bool = False  # True: discriminators see the source, too
+        one_discriminator: bool = False  # for both cycles; published: one each
         dropout: float = 0.5
 
         adversarial_vae: float = 1.0
@@ -69,6 +70,8 @@ class BicycleGAN(System):
                     f"BicycleGAN needs depth 2, encoder_depth 1 and scales 1 or more, not {self.depth}, "
                     f"{self.encoder_depth} and {self.scales}."
                 )
+            if self.one_discriminator and not (self.adversarial_vae and self.adversarial):
+                raise BadInput("BicycleGAN: one_discriminator is for adversarial_vae and adversarial above 0.")
             if not (self.encodes or self.draws):
                 raise BadInput("BicycleGAN: all weights are 0. Give adversarial_vae and l1, or adversarial, or all.")
 
@@ -100,7 +103,7 @@ class BicycleGAN(System):
         if config.adversarial_vae:
             self.discriminator_vae = Discriminator(*shape)
             self.players["discriminator_vae"] = Player((self.discriminator_vae,), optimiser, rate)
-        if config.adversarial:
+        if config.adversarial and not config.one_discriminator:
             self.discriminator = Discriminator(*shape)
             self.players["discriminator"] = Player((self.discriminator,), optimiser, rate)
         init.xavier(self)
@@ -128,6 +131,8 @@ class BicycleGAN(System):
             return torch.cat([given, picture], 1) if config.conditional else picture
 
         losses: dict[str, Tensor] = {}
+        if config.adversarial:
+            judge = self.discriminator_vae if config.one_discriminator else self.discriminator
         if config.encodes:
             mean, log_variance = self.encoder(target)
             noise = rng.normal("noise", config.style)[:half].to(mean)
@@ -142,8 +147,8 @@ class BicycleGAN(System):
             drawn = rng.normal("style", config.style)[:half].to(source)
             painted = self.generator(source, drawn)
             if config.adversarial:
-                with frozen(self.discriminator):
-                    scores = self.discriminator(judged(painted, source))
+                with frozen(judge):
+                    scores = judge(judged(painted, source))
                 losses["adversarial"] = config.adversarial * said(scores, True)  # eq. 5
             # The generator could hide the code, and the encoder learn where: as published, the encoder doesn't learn
             # here. On its own (cLR-GAN, eq. 7) this is the only thing that it learns from.
@@ -153,21 +158,21 @@ class BicycleGAN(System):
         yield "generator", losses
 
         if config.encodes and config.adversarial_vae:
-            yield (
-                "discriminator_vae",
-                {
-                    "fake": said(self.discriminator_vae(judged(repainted.detach(), source)), False),
-                    "real": said(self.discriminator_vae(judged(target, source)), True),
-                },
-            )
+            told_vae = {
+                "fake": said(self.discriminator_vae(judged(repainted.detach(), source)), False),
+                "real": said(self.discriminator_vae(judged(target, source)), True),
+            }
+            if not config.one_discriminator:
+                yield "discriminator_vae", told_vae
         if config.draws and config.adversarial:
-            yield (
-                "discriminator",
-                {
-                    "fake": said(self.discriminator(judged(painted.detach(), source)), False),
-                    "real": said(self.discriminator(judged(other_target, other_source)), True),
-                },
-            )
+            told = {
+                "fake": said(judge(judged(painted.detach(), source)), False),
+                "real": said(judge(judged(other_target, other_source)), True),
+            }
+            if config.one_discriminator:
+                yield "discriminator_vae", told_vae | {f"{term}_drawn": value for term, value in told.items()}
+            else:
+                yield "discriminator", told
 
     def fitting(self, source: Tensor) -> Tensor:
         """The source as the generator sees it; `BadInput` where its sides don't divide."""

@@ -21,7 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from limner.data.kinds import Paired
 from limner.errors import BadInput
-from limner.losses import cross_entropy
+from limner.losses import critic, cross_entropy, least_squares
 from limner.nn import init
 from limner.nn.patch_discriminator import Norm, PatchDiscriminator, normalisation
 from limner.rng import Rng, derive
@@ -33,6 +33,8 @@ Field = Literal[1, 16, 34, 70, 142, 286]
 
 LAYERS: dict[Field, int] = {16: 1, 34: 2, 70: 3, 142: 4, 286: 5}
 """Layers of the PatchGAN by its field (appendix 6.1.2)."""
+
+OBJECTIVES = {"cross-entropy": cross_entropy, "least squares": least_squares, "wasserstein": critic}
 
 
 class Pix2Pix(System):
@@ -54,6 +56,8 @@ class Pix2Pix(System):
         discriminator_width: int = 64
         conditional: bool = True  # False: the discriminator doesn't see the source (eq. 2)
         adversarial: float = 1.0  # weight of eq. 1 or 2; 0: no discriminator, table 1's "L1"
+        objective: Literal["cross-entropy", "least squares", "wasserstein"] = "cross-entropy"
+        penalty: float = 10.0  # on the gradient of a Wasserstein critic
         l1: float = 100.0  # weight of eq. 3; 0: table 1's "cGAN" or "GAN"
         noisy: bool = True  # as published, translate with dropout, and with batch norm by the picture's own statistics
         learning_rate: float = 2e-4
@@ -98,8 +102,12 @@ class Pix2Pix(System):
 
     def judge(self, source: Tensor, target: Tensor) -> Tensor:
         """Scores (B, 1, h, w), one a patch: is the target the true one of its source?"""
-        scores: Tensor = self.discriminator(torch.cat([source, target], 1) if self.config.conditional else target)
+        scores: Tensor = self.discriminator(self.seen(source, target))
         return scores
+
+    def seen(self, source: Tensor, target: Tensor) -> Tensor:
+        """What the discriminator sees of a pair: (B, source_channels + target_channels or target_channels, H, W)."""
+        return torch.cat([source, target], 1) if self.config.conditional else target
 
     def play(self, batch: Paired, rng: Rng) -> Game:
         """Both players step on one forward pass of the generator; the discriminator first, at half speed (3.3)."""
@@ -112,16 +120,19 @@ class Pix2Pix(System):
         painted = self(source)
         losses = {}
         if config.adversarial:
-            yield (
-                "discriminator",
-                {
-                    "fake": cross_entropy(self.judge(source, painted.detach()), real=False) / 2,
-                    "real": cross_entropy(self.judge(source, target), real=True) / 2,
-                },
-            )
+            told = OBJECTIVES[config.objective]
+            judged = {
+                "fake": told(self.judge(source, painted.detach()), real=False) / 2,
+                "real": told(self.judge(source, target), real=True) / 2,
+            }
+            if config.objective == "wasserstein" and config.penalty:
+                pairs = self.seen(source, target), self.seen(source, painted.detach())
+                between = torch.lerp(*pairs, rng.uniform("between", 1, 1, 1).to(source))
+                judged["penalty"] = config.penalty * gradient_penalty(self.discriminator, between)
+            yield "discriminator", judged
             with frozen(self.discriminator):
                 scores = self.judge(source, painted)
-            losses["adversarial"] = config.adversarial * cross_entropy(scores, real=True)
+            losses["adversarial"] = config.adversarial * told(scores, real=True)
         if config.l1:
             losses["reconstruction"] = config.l1 * F.l1_loss(painted, target)
         yield "generator", losses
@@ -228,6 +239,14 @@ class PixelDiscriminator(nn.Sequential):
             nn.LeakyReLU(0.2),
             nn.Conv2d(2 * width, 1, 1, bias=bias),
         )
+
+
+def gradient_penalty(critic: nn.Module, between: Tensor) -> Tensor:
+    """How far a critic's gradient is from length 1 at points (B, C, H, W) between real and fake (Gulrajani et al.,
+    "Improved training of Wasserstein GANs", 2017, eq. 3). Its scores of a picture are summed over the patches."""
+    between = between.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(between).float().sum(), between, create_graph=True)
+    return (gradient.flatten(1).add(1e-16).norm(dim=1) - 1).square().mean()
 
 
 @contextmanager
