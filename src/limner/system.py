@@ -255,8 +255,8 @@ class Styled(Protocol):
 class Reposes(Protocol):
     """a person's picture + joints -> the person in that pose
 
-    `pictures` are uint8 (N, H, W, 3) of any size; the result is of the same. `joints` are numbers (N, 18, 2), x and y in
-    pixels of the result and NaN where unseen, in the order of `limner.data.joints`.
+    `pictures` are uint8 (N, H, W, 3) of any size; the result is of the same. `joints` are numbers (N, 18, 2), in the
+    order of `limner.data.joints`: x and y in pixels of the result, NaN where unseen.
     """
 
     def repose(self, pictures: np.ndarray, joints: np.ndarray) -> np.ndarray: ...
