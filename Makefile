@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: film test slow check docs clean
+.PHONY: film test slow check docs tables clean
 
 film: .venv/film.done  ## narrated films of two public-domain texts, in films/
 	$(BIN)/limner film examples/fox-and-grapes.txt -o films/fox-and-grapes.mp4 --yes
@@ -24,6 +24,10 @@ check: .venv/dev.done  ## lint, types, floors, documentation
 
 docs: .venv/dev.done
 	$(BIN)/mkdocs serve
+
+tables: .venv/dev.done  ## the tables in the pages that commands print
+	$(BIN)/python tests/tables.py
+	$(BIN)/python -m limner.parity --jobs 2 --cache .venv/parity --page docs/results/parity.md tests/parity/*.json
 
 $(BIN)/pip:
 	$(PYTHON) -c "import sys; sys.exit('limner needs Python 3.11 or newer, this is ' + sys.version.split()[0] if sys.version_info < (3, 11) else 0)"

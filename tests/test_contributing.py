@@ -14,15 +14,20 @@ TABLES = {
     "TABLE": "src/limner/systems/__init__.py",
     "SYSTEMS": "src/limner/parity/__init__.py",
     "CASES": "tests/test_every_system.py",
+    "LAYOUTS": "tests/test_convert.py",
 }
 
 
 def build(scratch: Path) -> None:
-    """The package and the page's files in `scratch`; its two lines in the tables they are for."""
-    shutil.copytree(ROOT / "src", scratch / "src", ignore=shutil.ignore_patterns("weights", "__pycache__"))
+    """The package and the page's files in `scratch`; its lines in the tables they are for."""
+    for folder in ("src", "docs"):
+        shutil.copytree(
+            ROOT / folder, scratch / folder, ignore=shutil.ignore_patterns("weights", "__pycache__", "*.png")
+        )
     (scratch / "tests/parity").mkdir(parents=True)
     shared = (path for path in (ROOT / "tests").glob("*.py") if not path.name.startswith(("test_", "conftest")))
-    for path in (ROOT / "tests/parity/fill.py", ROOT / "tests/test_every_system.py", *shared):
+    suites = (ROOT / "tests" / f"test_{name}.py" for name in ("every_system", "convert", "docs"))
+    for path in (ROOT / "README.md", ROOT / "tests/parity/fill.py", *suites, *shared):
         shutil.copy(path, scratch / path.relative_to(ROOT))
     page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     for title, content in re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```$', page, re.M | re.S):
@@ -50,6 +55,7 @@ def test_the_worked_example_runs(tmp_path: Path) -> None:
     build(tmp_path)
     run(tmp_path, "make_record.py")
     assert "1 of 1 records pass" in run(tmp_path, "-m", "limner.parity", "tests/parity/srcnn-network.json")
-    suites = ("tests/test_srcnn.py", "tests/test_every_system.py")
-    told = run(tmp_path, "-m", "pytest", "-p", "no:cacheprovider", *suites, "-k", "srcnn or table")
+    run(tmp_path, "tests/tables.py")
+    suites = (f"tests/test_{name}.py" for name in ("srcnn", "every_system", "convert", "docs"))
+    told = run(tmp_path, "-m", "pytest", "-p", "no:cacheprovider", *suites, "-k", "srcnn or table or page or tried")
     assert re.search(r"\b\d\d passed", told), told  # its own seven, and the house's
