@@ -32,6 +32,7 @@ from limner.data.folder import Folder
 from limner.data.kinds import Batch, Captioned, Labelled, Masked, Paired, Pictures, Posed, Unpaired
 from limner.data.layouts import LAYOUTS, Listing, entry
 from limner.data.prepare import Preparation
+from limner.data.strokes import strokes
 from limner.errors import BadInput
 
 AS_IS = Preparation(resize=None, crop=None, flip=False)
@@ -88,6 +89,7 @@ ADE = {"images/training/1.png": png(picture(0)), "annotations/training/1.png": p
         (posed(2, 3), Posed, [12]),
         (posed(2, 3, "train/{person}/{shot}"), Posed, [12]),
         (posed(2, 3, "WOMEN/Dresses/id_7/{person:02d}_{shot}_front"), Posed, [12]),
+        (captioned(3), Masked, [3]),
         (captioned(3), Pictures, [3]),
         (unpaired(3, 5), Pictures, [8]),
         ({"a cat.png": png(picture(0)), "deep/er/dog.PNG": png(picture(1)), ".DS_Store": b"x"}, Pictures, [2]),
@@ -158,7 +160,7 @@ def test_shards_group_by_the_name_before_the_first_dot(tmp_path: Path) -> None:
         (paired(2), Labelled, "train_label"),
         (side_by_side(2), Unpaired, "trainA and trainB"),
         ({"A/1.png": png(picture(0))}, Paired, "A and B"),
-        (labelled(2), Masked, "masks"),
+        (paired(2), Masked, "masks"),
         ({"test/1.png": png(picture(0))}, Pictures, "no pictures"),
         ({"notes.txt": b"hello"}, Pictures, "no pictures"),
     ],
@@ -232,6 +234,25 @@ def test_masks_are_bools_of_one_channel(tmp_path: Path) -> None:
     batch = opened(write(masked(3, 2), tmp_path / "data"), Masked).take(range(4))
     assert isinstance(batch, Masked) and batch.masks.shape == (4, 1, 12, 16) and batch.masks.dtype == torch.bool
     assert batch.masks.flatten(1).all(1).sum() == 2
+
+
+def test_pictures_without_masks_get_strokes_by_number(tmp_path: Path) -> None:
+    path = write({"images/1.png": png(picture(1)), "images/2.png": png(picture(2))}, tmp_path / "data")
+    source = opened(path, Masked, Preparation((64, 48), crop=None))
+    batch = source.take(range(40))
+    assert isinstance(batch, Masked) and batch.masks.shape == (40, 1, 48, 64) and batch.masks.dtype == torch.bool
+    covered = batch.masks.float().mean((1, 2, 3))
+    assert covered.min() > 0 and covered.max() < 1 and len(covered.unique()) > 35
+    again = source.take([7])
+    assert isinstance(again, Masked) and torch.equal(again.masks[0], batch.masks[7])
+
+
+def test_strokes_grow_with_the_picture() -> None:
+    small, large = (
+        np.mean([strokes(side, side, np.random.default_rng(number)).mean() for number in range(60)])
+        for side in (64, 256)
+    )
+    assert abs(small - large) < 0.08 and 0.2 < large < 0.6
 
 
 def marked(x: int, y: int) -> tuple[bytes, bytes]:

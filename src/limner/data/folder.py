@@ -16,6 +16,7 @@ from limner.data import decode, joints, kinds
 from limner.data.kinds import Batch
 from limner.data.layouts import LAYOUTS, Layout, Listing, Sample, texts
 from limner.data.prepare import Layers, Preparation
+from limner.data.strokes import strokes
 from limner.errors import BadInput
 from limner.rng import numpy_rng
 
@@ -127,8 +128,17 @@ class Folder:
         if self.kind is kinds.Captioned:
             return kinds.Captioned(layers[0], tuple(words for _, words in streams[0]))
         if self.kind is kinds.Masked:
-            return kinds.Masked(layers[0], layers[1][:, None])
+            masks = layers[1] if len(layers) > 1 else self._strokes(layers[0], numbers)
+            return kinds.Masked(layers[0], masks[:, None])
         return self.kind(*(reversed(layers) if self.preparation.backwards else layers))
+
+    def _strokes(self, pictures: torch.Tensor, numbers: Sequence[int]) -> torch.Tensor:
+        """Masks (B, H, W) by chance, for pictures without."""
+        import torch
+
+        height, width = pictures.shape[-2:]
+        drawn = [strokes(width, height, numpy_rng(self.seed, "strokes", number)) for number in numbers]
+        return torch.from_numpy(np.stack(drawn))
 
     def _row(self, place: int, number: int) -> tuple[Layers, str]:
         """A sample of stream `place`, cut to size, with one of its captions."""

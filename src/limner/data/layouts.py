@@ -239,10 +239,10 @@ def _labelled(listing: Listing, part: str) -> Layout:
 
 def _masked(listing: Listing, part: str) -> Layout:
     pictures, masks = listing.of("pictures", part), listing.of("masks", part)
-    if not (pictures and masks):
-        raise BadInput(
-            "masks are pictures in masks, beside images; where they are white, something is to be filled in."
-        )
+    if not pictures:
+        raise BadInput("there are no pictures; masks, in masks beside images, are white where something is filled in.")
+    if not masks:
+        return Layout("pictures, with strokes drawn over them as masks", (_single("pictures", pictures),))
     if {one.key for one in pictures} <= {one.key for one in masks}:
         stream, complaints = _joined(pictures=pictures, masks=masks)
         return Layout("pictures with masks of their own", (stream,), complaints)
