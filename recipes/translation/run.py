@@ -110,7 +110,7 @@ RECIPES = {
                                                          "learning_rate": 2e-3}),
     "pixel-domain-transfer": Recipe(
         "pixel-domain-transfer", "goods",
-        {"width": 24, "discriminator_width": 24, "converter_rate": 4e-4, "discriminator_rate": 3e-4}, batch=16,
+        {"width": 32, "discriminator_width": 24, "converter_rate": 3e-4, "discriminator_rate": 2e-4},
     ),
     "unit-digits": Recipe(
         "unit-digits", "reading",

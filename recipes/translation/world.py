@@ -374,12 +374,12 @@ def alone(seed: int, number: int, split: str, least: float = 7, most: float = 11
 
 
 class Goods(Task):
-    """A thing in a scene -> the thing alone on white, from the front: as a catalogue shows it."""
+    """A thing in a scene -> the thing alone on white: as a catalogue shows it."""
 
     measures = ("PSNR of the mean error, dB", "right noun, %")
 
     def truths(self, numbers: Sequence[int], split: str) -> list[SceneTruth]:
-        return [alone(self.seed, n, split) for n in numbers]
+        return [plain(alone(self.seed, n, split, 9, 14)) for n in numbers]
 
     def question(self, numbers: Sequence[int], *, held_out: bool = True) -> Question:
         truths = self.truths(numbers, "held-out" if held_out else "train")
