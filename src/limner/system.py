@@ -66,14 +66,14 @@ def adam(
     rate: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, decay: float = 0.0
 ) -> OptimiserMaker:
     """Adam (Kingma and Ba, 2015). `decay` is the old kind: added to the gradient, before the moments."""
-    return lambda parameters: torch.optim.Adam(parameters, lr=rate, betas=betas, weight_decay=decay, eps=eps)
+    return lambda parameters: torch.optim.Adam(parameters, rate, betas, eps, decay, fused=True)
 
 
 def adamw(
     rate: float, betas: tuple[float, float] = (0.9, 0.999), decay: float = 0.01, eps: float = 1e-8
 ) -> OptimiserMaker:
     """AdamW (Loshchilov and Hutter, 2019)."""
-    return lambda parameters: torch.optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=decay, eps=eps)
+    return lambda parameters: torch.optim.AdamW(parameters, rate, betas, eps, decay, fused=True)
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,10 @@ class _Side:
         """Descend along the gradients that are there; refuse to step on what is not finite."""
         if world_size() > 1 and not self.sharded:  # FSDP averages gradients by itself
             self._all_reduce()
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.player.clip or math.inf)
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if self.player.clip:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.player.clip, norm)
         if not torch.isfinite(_whole(norm)):
             raise NotFinite(
                 f"Step {step}: the gradient of player {self.name} is not finite ({', '.join(losses)}). The last "
@@ -185,7 +188,7 @@ class _Side:
             mine = {k.rsplit("/", 1)[1]: v for k, v in checkpoint.optimizer.items() if k.rsplit("/", 1)[0] == name}
             if mine:
                 self.optimiser.state[parameter] = {
-                    key: _like(parameter, value) if value.shape == parameter.shape else value.clone()
+                    key: _like(parameter, value) if value.shape == parameter.shape else value.to(parameter.device, copy=True)
                     for key, value in mine.items()
                 }
             if self.average is not None:
@@ -466,7 +469,7 @@ def _like(parameter: Tensor, value: Tensor) -> Tensor:
         from torch.distributed.tensor import DTensor, distribute_tensor  # slow to import, and seldom needed
 
         assert isinstance(parameter, DTensor)
-        return distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)
+        return distribute_tensor(value.to(parameter.device, copy=True), parameter.device_mesh, parameter.placements)
     return torch.empty_like(parameter, requires_grad=False).copy_(value)
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from limner.errors import BadInput
+from limner.nn.instance_norm import InstanceNorm
 
 Norm = Literal["batch", "instance"]
 """Batch norm with scales and shifts, or instance norm without; a layer before a batch norm has no bias."""
@@ -39,4 +40,4 @@ class PatchDiscriminator(nn.Sequential):
 
 
 def normalisation(norm: Norm, width: int) -> nn.Module:
-    return nn.BatchNorm2d(width) if norm == "batch" else nn.InstanceNorm2d(width)
+    return nn.BatchNorm2d(width) if norm == "batch" else InstanceNorm()

@@ -18,6 +18,7 @@ from limner.data.kinds import Unpaired
 from limner.errors import BadInput
 from limner.losses import least_squares
 from limner.nn import init
+from limner.nn.mirrored import MirroredConv2d
 from limner.nn.patch_discriminator import Norm, PatchDiscriminator, normalisation
 from limner.rng import Rng
 from limner.system import Game, Player, System, adam, frozen, held_then_falling, to_uint8
@@ -125,7 +126,7 @@ class ResNetGenerator(nn.Sequential):
         bias = norm == "instance"
 
         def reflecting(before: int, after: int) -> nn.Conv2d:
-            return nn.Conv2d(before, after, 7, padding=3, padding_mode="reflect", bias=bias)
+            return MirroredConv2d(before, after, 7, padding=3, bias=bias)
 
         def down(before: int, after: int) -> nn.Conv2d:
             return nn.Conv2d(before, after, 3, 2, 1, bias=bias)
@@ -143,7 +144,7 @@ class ResNetGenerator(nn.Sequential):
             *(ResidualBlock(4 * width, norm, dropout) for _ in range(blocks)),
             stage(up(4 * width, 2 * width), 2 * width),
             stage(up(2 * width, width), width),
-            nn.Sequential(nn.Conv2d(width, outgoing, 7, padding=3, padding_mode="reflect"), nn.Tanh()),
+            nn.Sequential(MirroredConv2d(width, outgoing, 7, padding=3), nn.Tanh()),
         )
 
 
@@ -153,10 +154,10 @@ class ResidualBlock(nn.Module):
     def __init__(self, width: int, norm: Norm, dropout: float) -> None:
         super().__init__()
         bias = norm == "instance"
-        self.first = nn.Conv2d(width, width, 3, padding=1, padding_mode="reflect", bias=bias)
+        self.first = MirroredConv2d(width, width, 3, padding=1, bias=bias)
         self.first_norm = normalisation(norm, width)
         self.dropout = nn.Dropout(dropout)
-        self.second = nn.Conv2d(width, width, 3, padding=1, padding_mode="reflect", bias=bias)
+        self.second = MirroredConv2d(width, width, 3, padding=1, bias=bias)
         self.second_norm = normalisation(norm, width)
 
     def forward(self, x: Tensor) -> Tensor:

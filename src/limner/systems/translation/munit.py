@@ -19,6 +19,8 @@ from limner.data.prepare import Preparation
 from limner.errors import BadInput
 from limner.losses import least_squares
 from limner.nn import init, vgg
+from limner.nn.instance_norm import instance_norm
+from limner.nn.mirrored import MirroredConv2d
 from limner.rng import Rng, torch_rng
 from limner.system import Game, Player, System, adam, frozen, halving, to_uint8
 from limner.systems.translation.pictures import mirrored, taken
@@ -208,7 +210,7 @@ def fooled(discriminator: MultiScaleDiscriminator, fake: Tensor) -> Tensor:
 def domain_invariant(network: vgg.VGG, one: Tensor, other: Tensor) -> Tensor:
     """Section 5.1's perceptual distance of pictures in [-1, 1] from two domains: squared differences of VGG's relu5_3
     after instance normalisation, which leaves out the features' means and variances: style more than content."""
-    found, target = (F.instance_norm(deep_features(network, pictures)) for pictures in (one, other))
+    found, target = (instance_norm(deep_features(network, pictures)) for pictures in (one, other))
     return F.mse_loss(found, target)
 
 
@@ -266,7 +268,7 @@ class Generator(nn.Module):
 
 
 def convolution(before: int, after: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(before, after, kernel, stride, (kernel - 1) // 2, padding_mode="reflect")
+    return MirroredConv2d(before, after, kernel, stride, (kernel - 1) // 2)
 
 
 class ContentEncoder(nn.Module):
@@ -280,7 +282,7 @@ class ContentEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
-            x = F.instance_norm(layer(x)).relu()
+            x = instance_norm(layer(x)).relu()
         out: Tensor = self.blocks(x)
         return out
 
@@ -307,7 +309,7 @@ class ResidualBlock(nn.Module):
         self.conv1, self.conv2 = convolution(width, width, 3), convolution(width, width, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + F.instance_norm(self.conv2(F.instance_norm(self.conv1(x)).relu()))
+        return x + instance_norm(self.conv2(instance_norm(self.conv1(x)).relu()))
 
 
 class AdaptiveBlock(nn.Module):
@@ -319,8 +321,8 @@ class AdaptiveBlock(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         shift1, scale1, shift2, scale2 = style[..., None, None].chunk(4, 1)
-        y = (F.instance_norm(self.conv1(x)) * scale1 + shift1).relu()
-        return x + F.instance_norm(self.conv2(y)) * scale2 + shift2
+        y = (instance_norm(self.conv1(x)) * scale1 + shift1).relu()
+        return x + instance_norm(self.conv2(y)) * scale2 + shift2
 
 
 class Decoder(nn.Module):
@@ -369,7 +371,8 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         std, mean = torch.std_mean(x, (1, 2, 3), keepdim=True)
-        return (x - mean) / (std + self.eps) * self.gamma[:, None, None] + self.beta[:, None, None]
+        gamma, beta = (each[:, None, None].to(x.dtype) for each in (self.gamma, self.beta))  # autocast doesn't
+        return (x - mean) / (std + self.eps) * gamma + beta
 
 
 class MultiScaleDiscriminator(nn.Module):

@@ -22,6 +22,7 @@ from limner.data.kinds import Labelled
 from limner.errors import BadInput, CannotDo
 from limner.losses import critic, feature_matching, hinge
 from limner.nn import init, vgg
+from limner.nn.instance_norm import InstanceNorm
 from limner.nn.label_maps import accepted_map, checked, coloured, edges, one_hot, told_apart
 from limner.rng import Rng, torch_rng
 from limner.system import Game, Player, System, adam, frozen, held_then_falling, to_uint8
@@ -371,4 +372,4 @@ class MultiscaleDiscriminator(nn.ModuleList):
 
 def normalised(before: int, after: int, kernel: int, stride: int, padding: int) -> nn.Sequential:
     conv = spectral_norm(nn.Conv2d(before, after, kernel, stride, padding, bias=False))
-    return nn.Sequential(conv, nn.InstanceNorm2d(after))
+    return nn.Sequential(conv, InstanceNorm())
