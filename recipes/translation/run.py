@@ -72,12 +72,12 @@ RECIPES = {
     "spade": Recipe(
         "spade", "labels",
         {"size": SQUARE, "width": 8, "discriminator_width": 24, "discriminator_layers": 3, "scales": 1,
-         "generator_rate": 4e-4, "discriminator_rate": 8e-4}, batch=2,
+         "generator_rate": 1e-3, "discriminator_rate": 1e-3}, batch=2,
     ),
     "sean": Recipe(
         "sean", "styled labels",
-        {"size": SQUARE, "width": 8, "code": 32, "encoder_width": 12, "discriminator_width": 24,
-         "discriminator_layers": 2, "scales": 1, "generator_rate": 4e-4, "discriminator_rate": 8e-4}, batch=2,
+        {"size": SQUARE, "width": 4, "code": 16, "encoder_width": 12, "discriminator_width": 24,
+         "discriminator_layers": 2, "scales": 1, "generator_rate": 1e-3, "discriminator_rate": 1e-3}, batch=2,
     ),
     "cyclegan": Recipe(
         "cyclegan", "night",

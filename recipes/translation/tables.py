@@ -52,9 +52,7 @@ RUN = (
         "CycleGAN": RECIPES["cyclegan"],
         "UNIT, shared weights": RECIPES["unit-shared"],
         "GcGAN": RECIPES["gcgan"],
-        "GAN alone": replace(
-            RECIPES["gcgan"], options=RECIPES["gcgan"].options | {"consistency": 0.0}
-        ),
+        "GAN alone": replace(RECIPES["gcgan"], options=RECIPES["gcgan"].options | {"consistency": 0.0}),
     }
 )
 """Every run by its name; `--minutes` goes for all of them."""

@@ -587,7 +587,7 @@ class Tagger(System):
 def encoder() -> adain.Encoder:
     """AdaIN's VGG-19 at a quarter of its width, trained once to tell what is in a scene; its layers are then scaled so
     that they answer with 1 on average, as the published "normalised" VGG's do."""
-    labels = TimedLabels(2)
+    labels = StyledLabels(2)
     model = Tagger(Tagger.Config(classes=labels.decides(())["classes"]))
     where = Trainer("tagger", model, labels, Run(RUNS / "encoder"), Options(steps=model.config.steps, sample=0)).fit()
     load_weights(model, read_checkpoint(where).weights, averaged=True, where=str(where))
@@ -609,7 +609,7 @@ def segmenter(steps: int = 1200) -> Segmenter:
     path = RUNS / "segmenter"
     classes = Labels().decides(())["classes"]
     model = Segmenter(Segmenter.Config(classes=classes, width=24, steps=steps))
-    Trainer("segmenter", model, TimedLabels(1), Run(path), Options(steps=steps, batch=16, sample=0)).fit()
+    Trainer("segmenter", model, StyledLabels(1), Run(path), Options(steps=steps, batch=16, sample=0)).fit()
     found = load(path)
     assert isinstance(found, Segmenter)
     return found
