@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 TABLES = {
     "TABLE": "src/limner/systems/__init__.py",
@@ -59,3 +61,11 @@ def test_the_worked_example_runs(tmp_path: Path) -> None:
     suites = (f"tests/test_{name}.py" for name in ("srcnn", "every_system", "convert", "docs"))
     told = run(tmp_path, "-m", "pytest", "-p", "no:cacheprovider", *suites, "-k", "srcnn or table or page or tried")
     assert re.search(r"\b\d\d passed", told), told  # its own seven, and the house's
+
+
+@pytest.mark.slow
+def test_the_worked_example_passes_what_make_check_asks(tmp_path: Path) -> None:
+    build(tmp_path)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    run(tmp_path, "-m", "ruff", "check", "src/limner", "tests", "recipes")
+    run(tmp_path, "-m", "mypy", *(str(path) for path in (tmp_path / "src").rglob("srcnn.py")))

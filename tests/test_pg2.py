@@ -64,6 +64,40 @@ def test_a_body_is_along_limbs_whose_ends_are_both_seen() -> None:
     assert torch.isfinite(body(joints(j2=(10, 10), j3=(1e9, 10)), 60, 60)).all()
 
 
+SKELETON = (
+    "2-3 2-6 3-4 4-5 6-7 7-8 2-9 9-10 10-11 2-12 12-13 13-14 2-1 1-15 15-17 1-16 16-18 2-17 2-18 9-12 12-6 9-3 17-18"
+)
+
+
+def disc_by_disc(points: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The published mask (18, 2) -> (H, W), one disc after the other."""
+    found = np.zeros((height, width), bool)
+    rows, columns = np.mgrid[:height, :width]
+    for limb in SKELETON.split():
+        (x0, y0), (x1, y1) = (points[int(joint) - 1] for joint in limb.split("-"))
+        if np.isnan([x0, x1]).any():
+            continue
+        count = int(math.hypot(x1 - x0, y1 - y0) / 4)
+        places = [(x0, y0), (x1, y1)] + [
+            (x0 + (x1 - x0) * i / count, y0 + (y1 - y0) * i / count) for i in range(1, count)
+        ]
+        for x, y in places:
+            found |= (rows - int(y)) ** 2 + (columns - int(x)) ** 2 <= 16
+    windows = [(down, across) for down in range(-2, 3) for across in range(-2, 3)]
+    for fold, rim in ((np.any, False), (np.all, True)):
+        padded = np.pad(found, 2, constant_values=rim)
+        found = fold([padded[2 + y : 2 + y + height, 2 + x : 2 + x + width] for y, x in windows], 0)
+    return found
+
+
+def test_bodies_are_the_published_masks() -> None:
+    points = np.random.default_rng(0).uniform(0, 64, (4, 18, 2)).astype(np.float32)
+    points[np.random.default_rng(1).random((4, 18)) < 0.3] = NAN
+    found = body(torch.from_numpy(points), 70, 60)[:, 0].numpy()
+    for mask, place in zip(found, points, strict=True):
+        assert np.array_equal(mask, disc_by_disc(place, 70, 60))
+
+
 def test_stage_one_moves_the_person() -> None:
     torch.manual_seed(0)
     model = PG2(replace(TINY, width=8))
