@@ -177,3 +177,10 @@ def test_published_files_open_with_or_without_a_decoder() -> None:
     )
     with pytest.raises(BadCheckpoint, match="lacks"):
         open_as("adain", {name: value for name, value in vgg.items() if name != "vgg.0.bias"}, "file", {})
+
+
+def test_a_preview_while_training_in_bf16(model: AdaIN) -> None:
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        sheet = model.preview(blotches(range(2)), Rng(0, [0, 1]))
+    assert sheet.shape[0] == 6
+    assert sheet.isfinite().all()

@@ -55,7 +55,7 @@ class AdaIN(System):
         }
 
     def forward(self, content: Tensor, style: Tensor, strength: float = 1.0) -> Tensor:
-        features = self.features(content)
+        features = self.features(content).float()  # as statistics are; lerp wants one kind
         return self.paint(torch.lerp(features, restyled(features, style), strength), content)
 
     def features(self, pictures: Tensor) -> Tensor:
