@@ -12,15 +12,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from limner import hub
 from limner.cli import run
 from limner.errors import BadCheckpoint, BadInput, CannotDo
-from limner.published import convertible, open_as
+from limner.published import convertible, dalle_mini, open_as
 from limner.published.keys import Incomplete, under
 from limner.published.releases import markdown, releases
 from limner.systems import TABLE
+from test_latent import published as stable_diffusion
+from test_latent import write_tokenizer
+from test_published import packed
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "parity"))
@@ -182,8 +186,75 @@ def flat(content: object, prefix: str = "") -> dict[str, Tensor]:
 
 
 def test_every_system_with_published_files_is_tried_here() -> None:
-    tried_elsewhere = {"dalle-mini"}
-    assert set(convertible()) - tried_elsewhere == set(LAYOUTS) & set(TABLE)
+    tried_below = {"dalle-mini", "latent-diffusion"}
+    assert set(convertible()) - tried_below == set(LAYOUTS) & set(TABLE)
+
+
+def flax_release(folder: Path, record: str, options: Mapping[str, object]) -> tuple[dict[str, object], State]:
+    """flax_model.msgpack and config.json, as Flax writes them."""
+    content = json.loads((HERE / "parity" / f"{record}.json").read_text())
+    state = fill_state_dict({name: torch.empty(tuple(shape)) for name, shape in content["state"].items()})
+    tree: dict[str, object] = {}
+    for name, value in state.items():
+        branch = tree
+        for part in name.split(".")[:-1]:
+            branch = branch.setdefault(part, {})  # type: ignore[assignment]
+        branch[name.rpartition(".")[2]] = value
+    config = content["options"] | options
+    folder.mkdir()
+    (folder / "flax_model.msgpack").write_bytes(packed(tree))
+    (folder / "config.json").write_text(json.dumps(config))
+    return config, state
+
+
+def test_a_flax_release_of_dalle_mini_is_read_with_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    mini = flax_release(Path("mini"), "dalle-mini-flax", {"decoder_start_token_id": 16384})
+    painter = flax_release(Path("vqgan"), "dalle-mini-vqgan-flax", {})
+    file, to = "mini/flax_model.msgpack", ["--as", "dalle-mini", "-o"]
+    assert run(["convert", file, "vqgan=vqgan/flax_model.msgpack", *to, "whole"]) == 0
+    assert run(["convert", f"flax={file}", *to, "half", "--set", "caption_drop=0.2"]) == 0
+    expected = dalle_mini.open_flax(*mini, painter)
+    whole, half = hub.load("whole"), hub.load("half")
+    assert whole.config == expected.config and whole.config.heads == 4
+    assert half.config.vqgan is None and half.config.caption_drop == 0.2
+    for model in (whole, half):
+        found = model.state_dict()
+        drawn = tuple(name for name in found if name.startswith("vqgan.discriminator."))  # not part of the release
+        assert found.keys() == {name for name in expected.state_dict() if name in found}
+        assert all(
+            torch.equal(found[n], value) for n, value in expected.state_dict().items() if n in found.keys() - drawn
+        )
+
+    for arguments, words in (([f"vqgan={file}"], "give flax=FILE, too"), ([file], r"mini/config\.json: No such file")):
+        Path("mini/config.json").unlink(missing_ok=True)
+        with pytest.raises(BadInput, match=words):
+            run(["convert", *arguments, *to, "none"])
+    Path("mini/config.json").write_text('{"d_model": 64}')
+    with pytest.raises(BadCheckpoint, match=r"mini/config\.json: not the config\.json"):
+        run(["convert", file, *to, "none"])
+
+
+def test_a_single_stable_diffusion_file_becomes_a_diffusers_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("diffusers")
+    monkeypatch.chdir(tmp_path)
+    save_file(stable_diffusion(), "model.safetensors")
+    to = ["convert", "model.safetensors", "--as", "latent-diffusion", "-o"]
+    with pytest.raises(BadInput, match="without its tokenizer: put CLIP's"):
+        run([*to, "folder"])
+    assert not Path("folder").exists()
+    write_tokenizer(Path("tokenizer"))
+    assert run([*to, "folder"]) == 0 and Path("folder/model_index.json").exists()
+    assert "CompVis/stable-diffusion" in Path("folder/README.md").read_text()
+    found, expected = hub.load("folder").state_dict(), hub.load("model.safetensors").state_dict()
+    assert found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in found)
+    assert run([*to, "other", "--set", "prediction=velocity"]) == 0
+    assert hub.load("other").config.prediction == "velocity"
+    torch.save(dict(list(stable_diffusion().items())[:9]), "less.ckpt")
+    with pytest.raises(BadCheckpoint, match=r"less\.ckpt"):
+        run(["convert", "less.ckpt", "--as", "latent-diffusion", "-o", "none"])
 
 
 def released(path: Path, record: str = "pix2pix-losses", network: str = "G") -> Path:

@@ -41,6 +41,9 @@ def convert(given: Sequence[str], system: str, out: Path, changes: Mapping[str, 
         yield f"{path}: {len(held)} tensors, {sum(value.numel() for value in held.values()):,} numbers"
         found |= {f"{name}.{key}" if name else key: value for key, value in held.items()}
     where = ", ".join(map(str, files.values()))
+    module = converter(system)
+    if hasattr(module, "options_beside"):  # of a release that says in another file what its weights don't
+        changes = {**module.options_beside(files), **changes}
     with warnings.catch_warnings(record=True) as told, torch.random.fork_rng(devices=[]):
         warnings.simplefilter("always", Incomplete)
         torch.manual_seed(derive(0, "weights"))  # of what the release lacks
@@ -49,7 +52,12 @@ def convert(given: Sequence[str], system: str, out: Path, changes: Mapping[str, 
     options = differing(model)
     yield f"options: {', '.join(f'{name}={value}' for name, value in options.items()) or 'the published ones'}"
     yield from remarks
-    save(model, system, out, card=card(system, files, remarks))
+    readme = card(system, files, remarks)
+    if hasattr(module, "write"):  # in a layout that others open, too
+        module.write(model, files, out)
+        (out / "README.md").write_text(readme, encoding="utf-8")
+    else:
+        save(model, system, out, card=readme)
     yield str(out)
 
 

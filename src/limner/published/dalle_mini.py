@@ -10,20 +10,24 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from limner.errors import BadCheckpoint
+from limner.errors import BadCheckpoint, BadInput
 from limner.published.keys import Rules, fill, opened, renamed, under
 from limner.system import System
 from limner.systems.text.dalle_mini import DalleMini
 from limner.systems.text.vqgan import VQGAN
 
-FILES = ("encoder", "decoder", "detoker")  # of min-dalle
+Config = TypeVar("Config")
+
+FILES = ("flax", "vqgan", "encoder", "decoder", "detoker")  # of dalle-mini and vqgan-jax, and of min-dalle
 
 ATTENTION: Rules = (
     (r"\bq_proj\b", "query"),
@@ -184,10 +188,43 @@ def open_port(
 
 
 def convert(tensors: Mapping[str, Tensor], where: str, changes: Mapping[str, Any]) -> System:
-    """min-dalle's files; `detoker` may be missing. The byte pairs that read captions aren't part of a model: set them
-    as `tokenise`."""
+    """dalle-mini's Flax file, with or without vqgan-jax's; or min-dalle's, of which `detoker` may be missing. The byte
+    pairs that read captions aren't part of a model: set them as `tokenise`.
+
+    changes: for Flax, they begin with `options_beside`
+    """
+    if flax := under("flax.", tensors):
+        ours = rename(from_flax(flax), TRANSFORMER_FLAX, where)
+        if vqgan := under("vqgan.", tensors):
+            painter = VQGAN(changes["vqgan"])
+            training = {k: v for k, v in painter.state_dict().items() if k.startswith("discriminator.")}
+            held = training | rename(from_flax(vqgan), VQGAN_TAMING, where)
+            ours |= {f"vqgan.{name}": value for name, value in held.items()}
+        return opened("dalle-mini", changes, ours, where)
     options, ours = port_layout(tensors, where)
     return opened("dalle-mini", options | dict(changes), ours, where)
+
+
+def options_beside(files: Mapping[str, Path]) -> dict[str, Any]:
+    """A Flax release's options, from the `config.json` beside each of its files: shapes don't say them all."""
+    if "flax" not in files:
+        if "vqgan" in files:
+            raise BadInput("vqgan=FILE is the painter of a Flax transformer: give flax=FILE, too.")
+        return {}
+    config = config_beside(files["flax"], config_from_flax)
+    options = {field.name: getattr(config, field.name) for field in fields(config)}
+    painter = config_beside(files["vqgan"], config_from_taming) if "vqgan" in files else None
+    return options | {"vqgan": painter and replace(painter, value_range=(0.0, 1.0))}
+
+
+def config_beside(file: Path, read: Callable[[Mapping[str, Any]], Config]) -> Config:
+    path = file.with_name("config.json")
+    try:
+        return read(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}. A Flax release is both, {file.name} and its config.json.") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadCheckpoint(f"{path}: not the config.json of {file.name}: it lacks or misstates {error}.") from error
 
 
 def port_layout(

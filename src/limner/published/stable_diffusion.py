@@ -19,6 +19,7 @@ from limner.errors import BadCheckpoint, MissingExtra
 from limner.published import compvis
 from limner.published.keys import fill
 from limner.published.read import tensors
+from limner.system import config_from
 from limner.systems.diffusion.latent import Autoencoder, LatentDiffusion, TextTower, UNet
 
 if TYPE_CHECKING:
@@ -102,8 +103,25 @@ def from_single_file(path: Path, tokenizer: Path | None = None, *, average: bool
     tokenizer: a folder with vocab.json and merges.txt; without it, `tokenizer` beside the file, if that is there
     average: take the U-Net's moving average where the file has both
     """
-    where = str(path)
-    parts = compvis.weights_of(tensors(path), where, average)
+    model = from_tensors(tensors(path), str(path), average=average)
+    model.tokenizer = _tokenizer(tokenizer) if tokenizer else tokenizer_beside(path)
+    return model
+
+
+def tokenizer_beside(path: Path) -> CLIPTokenizer | None:
+    """What cuts words for a single file: the folder `tokenizer` beside it, if that is there."""
+    beside = path.parent / "tokenizer"
+    return _tokenizer(beside) if beside.is_dir() else None
+
+
+def from_tensors(
+    held: Mapping[str, Tensor], where: str, changes: Mapping[str, Any] | None = None, *, average: bool = True
+) -> LatentDiffusion:
+    """What a single file holds, under CompVis' names -> the model, which can't read words yet.
+
+    changes: options of the system that leave no trace in the shapes
+    """
+    parts = compvis.weights_of(held, where, average)
     try:
         unet = compvis.unet_config(parts["unet"])
         autoencoder = compvis.autoencoder_config(parts["autoencoder"])
@@ -122,12 +140,11 @@ def from_single_file(path: Path, tokenizer: Path | None = None, *, average: bool
         raise BadCheckpoint(
             f"{where}: its U-Net takes more than the latent: an inpainting or editing model, not v1 itself."
         )
-    model = _built(LatentDiffusion.Config(autoencoder=autoencoder, text=text, unet=unet), where)
+    found = {"autoencoder": autoencoder, "text": text, "unet": unet}
+    model = _built(config_from(LatentDiffusion.Config, found | dict(changes or {}), where), where)
     fill(model.unet, ours["unet"], where)
     fill(model.autoencoder, compvis.flattened_attention(ours["autoencoder"]), where)
     fill(model.text, ours["text"], where)
-    beside = tokenizer or path.parent / "tokenizer"
-    model.tokenizer = _tokenizer(beside) if tokenizer or beside.is_dir() else None
     return model.eval()
 
 
