@@ -33,13 +33,14 @@ SMALL = {"hold": 100_000, "learning_rate": 5e-4}
 
 @dataclass(frozen=True)
 class Recipe:
-    """One system on one task: its options, for so many minutes on one core."""
+    """One system on one task: its options, for so many minutes on one core, or, where given, so many steps."""
 
     system: str
     task: str
     options: dict[str, Any]
     batch: int = 8
     minutes: float = 4.0
+    steps: int = 0
     seed: int = 0
 
 
@@ -102,8 +103,8 @@ RECIPES = {
     "munit": Recipe("munit", "night", UNPAIRED | {"mlp_width": 64}, batch=1),
     "drit": Recipe(
         "drit", "night",
-        {"width": 16, "discriminator_width": 16, "scales": 2, "content_depth": 1, "learning_rate": 4e-4,
-         "content_rate": 1e-4}, batch=2,
+        {"width": 16, "discriminator_width": 16, "scales": 2, "content_depth": 1, "content_steps": 1,
+         "learning_rate": 8e-4, "content_rate": 1e-4}, batch=2,
     ),
     "adain": Recipe("adain", "any style", {"width": 16, "learning_rate": 1e-3}),
     "rfr-inpainting": Recipe("rfr-inpainting", "holes", {"width": 12, "kernel": 5, "iterations": 3,
@@ -128,12 +129,18 @@ def train(name: str, recipe: Recipe, task: Task) -> Any:
     kind = find(recipe.system).Config
     fields = kind.__dataclass_fields__
     config = config_from(kind, {k: v for k, v in decided.items() if k in fields} | recipe.options, name)
-    options = Options(steps=1_000_000, batch=recipe.batch, seed=recipe.seed, budget=recipe.minutes, sample=200)
+    options = Options(
+        steps=recipe.steps or 1_000_000,
+        batch=recipe.batch,
+        seed=recipe.seed,
+        budget=0.0 if recipe.steps else recipe.minutes,
+        sample=200,
+    )
     with Progress() as bar:
-        line = bar.add_task(name, total=60 * recipe.minutes)
+        line = bar.add_task(name, total=None)
 
         def listen(progress: Any) -> None:
-            bar.update(line, completed=progress.seconds)
+            bar.update(line, completed=progress.seconds, total=progress.seconds + progress.seconds_left)
 
         system = make(recipe.system, config, name)
         task.prepare(system)
