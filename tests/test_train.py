@@ -17,7 +17,8 @@ from games import Duel, Noise, Solo
 from limner.errors import BadCheckpoint, BadInput, Interrupted, NotFinite
 from limner.jobs.training import estimate
 from limner.runs import Run, read_checkpoint
-from limner.train import TIMED, Options, Progress, Trainer
+from limner.system import Player, adam
+from limner.train import TIMED, Options, Progress, Trainer, _Side
 
 HERE = Path(__file__).parent
 
@@ -235,3 +236,17 @@ def test_two_processes_reach_the_weights_of_one(tmp_path: Path, shard: list[str]
     assert one.keys() == two.keys()
     for name in one:
         torch.testing.assert_close(one[name], two[name], atol=1e-6, rtol=1e-6)
+
+
+def test_gradients_that_were_exchanged_lie_like_their_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fused Adam goes through both in the order of memory; where they lie otherwise, it mixes them up."""
+    layer = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    player = Player((layer,), adam(1e-3))
+    side = _Side("player", player, {id(parameter): name for name, parameter in layer.named_parameters()})
+    layer(torch.randn(2, 3, 8, 8)).square().sum().backward()
+    before = [parameter.grad.clone() for parameter in side.parameters]
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda flat: None)
+    side._all_reduce()
+    for parameter, gradient in zip(side.parameters, before, strict=True):
+        assert parameter.grad.stride() == parameter.stride()
+        torch.testing.assert_close(parameter.grad, gradient)

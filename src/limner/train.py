@@ -172,7 +172,7 @@ class _Side:
         flat /= world_size()
         pieces = torch.split(flat, [p.numel() for p in self.parameters])
         for parameter, piece in zip(self.parameters, pieces, strict=True):
-            parameter.grad = piece.view_as(parameter)
+            parameter.grad = _like(parameter, piece.view_as(parameter))  # a fused Adam counts on one layout
 
     def tensors(self) -> dict[str, Tensor]:
         """The optimiser's state, by `parameter name/moment`."""
@@ -188,7 +188,7 @@ class _Side:
             mine = {k.rsplit("/", 1)[1]: v for k, v in checkpoint.optimizer.items() if k.rsplit("/", 1)[0] == name}
             if mine:
                 self.optimiser.state[parameter] = {
-                    key: _like(parameter, value) if value.shape == parameter.shape else value.to(parameter.device, copy=True)
+                    key: _like(parameter, value) if value.shape == parameter.shape else value.to(parameter.device)
                     for key, value in mine.items()
                 }
             if self.average is not None:
