@@ -18,9 +18,9 @@ class MirroredConv2d(nn.Conv2d):
         self, incoming: int, outgoing: int, kernel: int, stride: int = 1, padding: int = 0, bias: bool = True
     ) -> None:
         super().__init__(incoming, outgoing, kernel, stride, padding, bias=bias, padding_mode="reflect")
+        self.border = padding
 
     def forward(self, x: Tensor) -> Tensor:
-        down, across = self.padding
         with torch.autocast(x.device.type, enabled=False):
-            x = F.pad(x, (across, across, down, down), mode="reflect")
+            x = F.pad(x, (self.border,) * 4, mode="reflect")
         return F.conv2d(x, self.weight, self.bias, self.stride)
