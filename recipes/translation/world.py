@@ -502,6 +502,13 @@ def moved(known: Unpaired, given: np.ndarray) -> np.ndarray:
     return found
 
 
+def repainted(picture: np.ndarray, number: int) -> np.ndarray:
+    """A picture in one of 48 palettes: its three colours are exchanged, and some of them inverted, by chance."""
+    draw = numpy_rng(number, "palette")
+    found: np.ndarray = picture[..., draw.permutation(3)] ^ (255 * draw.integers(0, 2, 3)).astype(np.uint8)
+    return found
+
+
 class AnyStyle(Task):
     """A scene in the colours and textures of any other, by the encoder's statistics (AdaIN's eq. 11 to 13)."""
 
@@ -514,14 +521,10 @@ class AnyStyle(Task):
         return np.stack([render(t, SIDE, SIDE) for t in truths])
 
     def styles(self, numbers: Sequence[int], split: str) -> np.ndarray:
-        """Scenes whose three colours are exchanged, and some of them inverted, by chance: 48 palettes."""
         found = []
         for n in numbers:
-            draw = numpy_rng(self.seed, "palette", split, n)
-            picture = render(
-                scene(self.seed, derive(self.seed, "style", n), SIDE, SIDE, nouns=NOUNS, split=split), SIDE, SIDE
-            )
-            found.append(picture[..., draw.permutation(3)] ^ (255 * draw.integers(0, 2, 3)).astype(np.uint8))
+            truth = scene(self.seed, derive(self.seed, "style", n), SIDE, SIDE, nouns=NOUNS, split=split)
+            found.append(repainted(render(truth, SIDE, SIDE), derive(self.seed, split, n)))
         return np.stack(found)
 
     def take(self, numbers: Sequence[int]) -> Unpaired:
@@ -561,6 +564,15 @@ class AnyStyle(Task):
         }
 
 
+class Repainted(StyledLabels):
+    """Scenes in any palette, and what they show."""
+
+    def take(self, numbers: Sequence[int]) -> Labelled:
+        batch = self.batch(numbers, "train")
+        pictures = [repainted(*each) for each in zip(to_uint8(batch.pictures), numbers, strict=True)]
+        return replace(batch, pictures=to_tensor(pictures))
+
+
 class Tagger(System):
     """Which classes a picture shows: what AdaIN's encoder is trained for here. The published one knows ImageNet's."""
 
@@ -585,20 +597,22 @@ class Tagger(System):
 
 @cache
 def encoder() -> adain.Encoder:
-    """AdaIN's VGG-19 at a quarter of its width, trained once to tell what is in a scene; its layers are then scaled so
-    that they answer with 1 on average, as the published "normalised" VGG's do."""
-    labels = StyledLabels(2)
+    """AdaIN's VGG-19 at a quarter of its width, trained once to tell what is in a scene of any palette. Its channels
+    are then scaled to a root mean square of 1, so that all count alike; the published VGG is "normalised", too."""
+    labels = Repainted(2)
     model = Tagger(Tagger.Config(classes=labels.decides(())["classes"]))
     where = Trainer("tagger", model, labels, Run(RUNS / "encoder"), Options(steps=model.config.steps, sample=0)).fit()
     load_weights(model, read_checkpoint(where).weights, averaged=True, where=str(where))
     trained: adain.Encoder = model.encoder.float().eval().requires_grad_(False)
-    x = (from_uint8(to_uint8(labels.batch(range(64), "train").pictures)) + 1) / 2
-    x = trained.colours(x)
+    x = trained.colours((labels.take(range(64)).pictures + 1) / 2)
+    before = torch.ones(3)
     for layer in trained.vgg.features:
         if isinstance(layer, torch.nn.Conv2d):
-            size = layer(x).relu().mean()
-            layer.weight /= size
-            layer.bias /= size
+            layer.weight *= before[:, None, None]  # undoes what was done to the layer above
+            before = layer(x).relu().square().mean((0, 2, 3)).sqrt()
+            before = torch.where(before > 0.05 * before.mean(), before, before.mean())  # some hardly ever answer
+            layer.weight /= before[:, None, None, None]
+            layer.bias /= before
         x = layer(x)
     return trained
 
