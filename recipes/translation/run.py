@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 from rich.progress import Progress
-from world import RUNS, SIDE, TASKS, TEST, Tagger, Task
+from world import RUNS, SIDE, STYLE, TASKS, TEST, Tagger, Task
 
 import limner
 from limner.rng import derive
@@ -106,7 +106,7 @@ RECIPES = {
         {"width": 16, "discriminator_width": 16, "scales": 2, "content_depth": 1, "content_steps": 1,
          "learning_rate": 8e-4, "content_rate": 1e-4}, batch=2,
     ),
-    "adain": Recipe("adain", "any style", {"width": 16, "style": 0.3, "learning_rate": 5e-4}),
+    "adain": Recipe("adain", "any style", {"width": 16, "style": STYLE, "learning_rate": 5e-4}),
     "rfr-inpainting": Recipe("rfr-inpainting", "holes", {"width": 12, "kernel": 5, "iterations": 3,
                                                          "learning_rate": 2e-3}),
     "pixel-domain-transfer": Recipe(
@@ -189,6 +189,22 @@ def main() -> None:
     page()
 
 
+def behind(name: str, task: str, rows: dict[str, Any]) -> str:
+    """Which baselines a system stays behind, and why; or that it passes all of them."""
+    kind = TASKS[task](0)
+    measure, sign = kind.measures[kind.decisive], -1 if kind.lower else 1
+    better = [
+        row.partition(": ")[2]
+        for row, found in rows.items()
+        if "baseline" in found
+        and "ceiling" not in row
+        and sign * found["scores"][measure] > sign * rows[name]["scores"][measure]
+    ]
+    if not better:
+        return f"better than every baseline by {measure}."
+    return f"behind *{'*, *'.join(better)}* by {measure}. {SHORT.get(name, '')}".strip()
+
+
 def page_of(name: str) -> str:
     """A system's own page, or its family's."""
     system = RECIPES[name].system
@@ -224,6 +240,18 @@ NOTES = {
     "carried over, and without. The picture: Noto's things, and what UNIT makes of them in Fluent's "
     "style.",
 }
+
+SHORT = {
+    "pixel-domain-transfer": "No pixel is compared with another: all is learned from two discriminators, which takes "
+    "more than minutes. It passes the mean, not the nearest pair.",
+    "unit-digits": "Its translations are still blurs, and they alone teach the classifier of the unlabelled style, "
+    "which is therefore worse than the other one.",
+    "sean": "Its generator is the slowest of all, so it has seen the fewest pictures.",
+    "drit": "Each of its steps needs many passes, so it has taken few.",
+    "adain": "Its decoder has no skips and no norms, and has not come far.",
+    "cross-domain": "Everything goes through 2 x 2 cells, too few to paint from in minutes.",
+}
+"""Why a system stays behind a baseline, said where it does."""
 
 HEADS = {
     "lines": "Line drawing to colours (paired)",
@@ -261,7 +289,8 @@ def page(path: Path = Path("docs/results/translation.md")) -> None:
                     f"| [{name}](../systems/{page_of(name)}) | {found['minutes']:g} | {found['samples']:,} | {scores} |"
                 )
         lines += [
-            f"\n{name}:\n\n![what {name} is given, makes, and the truth](../images/translation/{name}.png)"
+            f"\n{name}: {behind(name, task, rows)}\n\n"
+            f"![what {name} is given, makes, and the truth](../images/translation/{name}.png)"
             for name, found in rows.items()
             if "baseline" not in found
         ]

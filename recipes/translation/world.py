@@ -32,6 +32,7 @@ SIDE = 64
 NOUNS = tuple(
     map(noun, ("fox", "cat", "pig", "frog", "owl", "tree", "house", "ship", "car", "balloon", "mushroom", "crown"))
 )
+STYLE = 0.3  # what style weighs against content, for AdaIN
 TEST = 128  # held-out samples that everything is scored on
 Score = Mapping[str, float]
 
@@ -49,6 +50,8 @@ class Task:
     """One kind of translation. `take` is its training data."""
 
     measures: tuple[str, ...] = ("PSNR, dB",)
+    decisive = 0  # which of them says what is better
+    lower = False  # whether less of it is
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -132,6 +135,7 @@ class Labels(Task):
     """
 
     measures = ("per-pixel", "per-class", "IoU", "PSNR, dB")
+    decisive = 2
     timed = False
 
     def truths(self, numbers: Sequence[int], split: str) -> list[SceneTruth]:
@@ -377,6 +381,7 @@ class Goods(Task):
     """A thing in a scene -> the thing alone on white: as a catalogue shows it."""
 
     measures = ("PSNR of the mean error, dB", "right noun, %")
+    decisive = 1
 
     def truths(self, numbers: Sequence[int], split: str) -> list[SceneTruth]:
         return [plain(alone(self.seed, n, split, 9, 14)) for n in numbers]
@@ -510,9 +515,11 @@ def repainted(picture: np.ndarray, number: int) -> np.ndarray:
 
 
 class AnyStyle(Task):
-    """A scene in the colours and textures of any other, by the encoder's statistics (AdaIN's eq. 12 and 13)."""
+    """A scene in the colours and textures of any other, by the encoder's statistics (AdaIN's eq. 11 to 13)."""
 
-    measures = ("content, eq. 12", "style, eq. 13")
+    measures = ("content, eq. 12", "style, eq. 13", "both, eq. 11")
+    decisive = 2
+    lower = True
 
     def contents(self, numbers: Sequence[int], split: str) -> np.ndarray:
         truths = [
@@ -552,7 +559,7 @@ class AnyStyle(Task):
         manner = sum(
             float(2 * F.mse_loss(adain.statistics(a), adain.statistics(b))) for a, b in zip(ours, style, strict=True)
         )
-        return dict(zip(self.measures, (likeness, manner), strict=True))
+        return dict(zip(self.measures, (likeness, manner, likeness + STYLE * manner), strict=True))
 
     def baselines(self) -> dict[str, np.ndarray]:
         given, styles = (from_uint8(each) for each in (self.test.given, self.test.truth))
