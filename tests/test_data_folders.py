@@ -192,7 +192,7 @@ def test_links_in_circles_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [lambda: paired(7), lambda: side_by_side(7)], ids=["by name", "side by side"])
 def test_pairs_belong_together(tmp_path: Path, make: Callable[[], Files]) -> None:
-    batch = opened(write(make(), tmp_path / "data"), Paired, Preparation(20, crop=(9, 8))).take(range(21))
+    batch = opened(write(make(), tmp_path / "data"), Paired, Preparation(20, crop=(8, 9))).take(range(21))
     assert isinstance(batch, Paired) and batch.source.shape == (21, 3, 8, 9)
     assert torch.allclose(batch.source, -batch.target, atol=2 / 127.5)  # resampled and mirrored alike
 
@@ -238,7 +238,7 @@ def test_masks_are_bools_of_one_channel(tmp_path: Path) -> None:
 
 def test_pictures_without_masks_get_strokes_by_number(tmp_path: Path) -> None:
     path = write({"images/1.png": png(picture(1)), "images/2.png": png(picture(2))}, tmp_path / "data")
-    source = opened(path, Masked, Preparation((64, 48), crop=None))
+    source = opened(path, Masked, Preparation((48, 64), crop=None))
     batch = source.take(range(40))
     assert isinstance(batch, Masked) and batch.masks.shape == (40, 1, 48, 64) and batch.masks.dtype == torch.bool
     covered = batch.masks.float().mean((1, 2, 3))
@@ -269,7 +269,7 @@ def test_joints_stay_where_they_are_in_the_picture(tmp_path: Path) -> None:
     for name, (x, y) in {"1_a": (6, 5), "1_b": (9, 7)}.items():
         files[f"{name}.png"], files[f"{name}.json"] = marked(x, y)
     path = write(files, tmp_path / "data")
-    batch = opened(path, Posed, Preparation(None, crop=(10, 9), flip=True)).take(range(20))
+    batch = opened(path, Posed, Preparation(None, crop=(9, 10), flip=True)).take(range(20))
     assert isinstance(batch, Posed)
     shoulders = batch.target_joints.isfinite().all(2).int().argmax(1)
     assert set(shoulders.tolist()) == {2, 5}, "mirrored, it is the left one"
@@ -278,7 +278,7 @@ def test_joints_stay_where_they_are_in_the_picture(tmp_path: Path) -> None:
         assert (whole(shown)[range(20), places[:, 1], places[:, 0]] == 255).all()
         assert points.isfinite().sum() == 2 * 20
     assert torch.equal(shoulders, batch.source_joints.isfinite().all(2).int().argmax(1))
-    larger = opened(path, Posed, Preparation((32, 36), crop=None, flip=False)).take(range(2))
+    larger = opened(path, Posed, Preparation((36, 32), crop=None, flip=False)).take(range(2))
     assert isinstance(larger, Posed)
     assert sorted(larger.source_joints[:, 2].tolist()) == [[12.5, 16.0], [18.5, 22.0]], (
         "a pixel's middle stays its middle"
@@ -348,7 +348,7 @@ def test_memory_for_decoded_pictures_is_bounded_and_changes_nothing(tmp_path: Pa
 
 def test_held_out_is_the_val_part_whole_and_in_order_of_no_chance(tmp_path: Path) -> None:
     files = side_by_side(3) | side_by_side(2, "val", first=50) | side_by_side(2, "test", first=90)
-    source = opened(write(files, tmp_path / "data"), Paired, Preparation(20, crop=(16, 12)))
+    source = opened(write(files, tmp_path / "data"), Paired, Preparation(20, crop=(12, 16)))
     held_out = source.held_out()
     assert held_out is not None and len(held_out) == 2
     assert sorted(numbers(held_out.take([0, 1]).source)) == [50, 51]  # type: ignore[attr-defined]
@@ -410,10 +410,10 @@ def test_sizes_after_preparation(
     ("options", "words"),
     [
         ({"resize": 64, "crop": 65}, "crop=65"),
-        ({"resize": (64, 32), "crop": 64}, "crop=64"),
+        ({"resize": (32, 64), "crop": 64}, "crop=64"),
         ({"resize": 0}, "resize=0"),
         ({"crop": -3}, "crop=-3"),
-        ({"resize": (64, 32), "crop": 64, "fit": "width"}, "crop=64"),
+        ({"resize": (32, 64), "crop": 64, "fit": "width"}, "crop=64"),
         ({"factor": 0}, "factor=0"),
         ({"factor": 2}, "resize=null"),
     ],

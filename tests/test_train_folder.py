@@ -101,7 +101,7 @@ def test_the_metric_knows_a_perfect_answer_and_a_bad_one(tmp_path: Path) -> None
             return pictures
 
     listing = Listing("data", open_files(write(paired(2) | paired(3, ("val/A", "val/B")), tmp_path / "data")))
-    source = Folder(listing, Paired, preparation=Preparation(None, crop=(16, 12)))
+    source = Folder(listing, Paired, preparation=Preparation(None, crop=(12, 16)))
     perfect, same = (running_metric(system, source) for system in (Negative(), Same()))
     assert perfect is not None and perfect() == {"held-out/L1": 0, "held-out/PSNR": 100}
     assert same is not None and same()["held-out/L1"] > 0.3 and same()["held-out/PSNR"] < 10
@@ -129,7 +129,7 @@ def test_data_decide_what_isnt_set(tmp_path: Path) -> None:
     assert fitting_config("pix2pixhd", source, {"classes": 9, "width": 8}).classes == 9
 
     domains = write(unpaired(2, 2), tmp_path / "domains")
-    source = open_source(str(domains), find("cyclegan"), 0, {"resize": None, "crop": [12, 8]})
+    source = open_source(str(domains), find("cyclegan"), 0, {"resize": None, "crop": [8, 12]})
     assert fitting_config("cyclegan", source).size == (8, 12)
 
 
@@ -137,7 +137,7 @@ def test_a_system_for_squares_takes_the_side(tmp_path: Path) -> None:
     pairs = write(paired(2), tmp_path / "pairs")
     source = open_source(str(pairs), find("cross-domain"), 0, {"resize": None, "crop": 128})
     assert fitting_config("cross-domain", source).size == 128
-    source = open_source(str(pairs), find("cross-domain"), 0, {"resize": None, "crop": [128, 64]})
+    source = open_source(str(pairs), find("cross-domain"), 0, {"resize": None, "crop": [64, 128]})
     with pytest.raises(BadInput, match="squares, not on 128x64"):
         fitting_config("cross-domain", source)
 
@@ -170,7 +170,7 @@ def test_classes_of_the_config_bound_the_labels(tmp_path: Path) -> None:
     }
     train(
         "pix2pixhd", str(path), tmp_path / "run", options(steps=3, batch=1, sample=0),
-        changes=small, prepare={"resize": None, "crop": [16, 8]}, told=said.append,
+        changes=small, prepare={"resize": None, "crop": [8, 16]}, told=said.append,
     )  # fmt: skip
     assert any("train_label/1.png has pixels of class 77" in told for told in said)
 

@@ -21,9 +21,9 @@ Side = int | tuple[int, int] | None
 class Preparation:
     """The defaults are those that most published loaders share. A system names its own as `System.preparation`.
 
-    resize: pixels, or (width, height), or None for as it is. Pictures bicubically, maps by the nearest
+    resize: pixels, or (height, width), or None for as it is. Pictures bicubically, maps by the nearest
     fit: which sides a single number is for: both (a picture may be squeezed), the shorter, or the width
-    crop: pixels, or (width, height), of a part anywhere in the picture; None takes all of it
+    crop: pixels, or (height, width), of a part anywhere in the picture; None takes all of it
     flip: whether every other sample is mirrored left to right
     backwards: pairs and domains change places
     factor: how many times as large as its source a pair's target is
@@ -95,7 +95,7 @@ class Preparation:
 
     def _size(self, width: int, height: int) -> tuple[int, int]:
         if isinstance(self.resize, tuple) or self.resize is None or self.fit == "both":
-            return _both(self.resize or (width, height))
+            return _both(self.resize or (height, width))
         scale = self.resize / (width if self.fit == "width" else min(width, height))
         return max(1, round(width * scale)), max(1, round(height * scale))
 
@@ -107,7 +107,8 @@ class Preparation:
 
 
 def _both(side: int | tuple[int, int]) -> tuple[int, int]:
-    return side if isinstance(side, tuple) else (side, side)
+    """Width and height."""
+    return (side[1], side[0]) if isinstance(side, tuple) else (side, side)
 
 
 def _are_points(layer: np.ndarray) -> bool:

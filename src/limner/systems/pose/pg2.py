@@ -37,7 +37,7 @@ class PG2(System):
     """Condition picture (B, 3, H, W) in [-1, 1] and target pose (B, 18, H, W), -1 or 1 -> the person in that pose."""
 
     config: Config
-    preparation = Preparation(resize=(64, 128), crop=None, flip=False)
+    preparation = Preparation(resize=(128, 64), crop=None, flip=False)
 
     @dataclass(frozen=True)
     class Config:
