@@ -134,8 +134,10 @@ def translate(
     if missing := wanted - order.keywords() - {"seed"}:
         raise BadInput(f"{model} needs --{' and --'.join(sorted(missing))} to translate.")
     if order.style_labels is not None and not _regional(system):
-        able = ", ".join(name for name in having(Styled) if _regional(find(name))) or "none yet"
-        raise CannotDo(f"{model} takes a picture's style as a whole, and no --style-labels. Systems that do: {able}.")
+        regional = ", ".join(name for name in having(Styled) if _regional(find(name))) or "none yet"
+        raise CannotDo(
+            f"{model} takes the style of a whole picture, and no --style-labels. Systems that do: {regional}."
+        )
     labels = Labelled in kinds_of(type(system).play, "batch")
     givens = _givens(paths, out)
     looks = _looks(system, model, order, takes)

@@ -246,7 +246,8 @@ def gradient_penalty(critic: nn.Module, between: Tensor) -> Tensor:
     "Improved training of Wasserstein GANs", 2017, eq. 3). Its scores of a picture are summed over the patches."""
     between = between.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(critic(between).float().sum(), between, create_graph=True)
-    return (gradient.flatten(1).add(1e-16).norm(dim=1) - 1).square().mean()
+    lengths: Tensor = gradient.flatten(1).add(1e-16).norm(dim=1)
+    return (lengths - 1).square().mean()
 
 
 @contextmanager
