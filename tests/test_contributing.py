@@ -22,15 +22,10 @@ TABLES = {
 
 def build(scratch: Path) -> None:
     """The package and the page's files in `scratch`; its lines in the tables they are for."""
-    for folder in ("src", "docs"):
-        shutil.copytree(
-            ROOT / folder, scratch / folder, ignore=shutil.ignore_patterns("weights", "__pycache__", "*.png")
-        )
-    (scratch / "tests/parity").mkdir(parents=True)
-    shared = (path for path in (ROOT / "tests").glob("*.py") if not path.name.startswith(("test_", "conftest")))
-    suites = (ROOT / "tests" / f"test_{name}.py" for name in ("every_system", "convert", "docs"))
-    for path in (ROOT / "README.md", ROOT / "tests/parity/fill.py", *suites, *shared):
-        shutil.copy(path, scratch / path.relative_to(ROOT))
+    left_out = shutil.ignore_patterns("weights", "__pycache__", "*.png", "*.json", "conftest.py")
+    for folder in ("src", "docs", "tests"):
+        shutil.copytree(ROOT / folder, scratch / folder, ignore=left_out)
+    shutil.copy(ROOT / "README.md", scratch)
     page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     for title, content in re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```$', page, re.M | re.S):
         if table := re.fullmatch(r"add to (\w+)", title):
