@@ -64,7 +64,7 @@ RECIPES = {
         {"size": SQUARE, "width": 16, "layers": ("relu1_2", "relu2_2", "relu3_3", "relu4_3"), "hidden": 128,
          "padding": 8, "descriptor_padding": 8, "pixels": 500, "exemplars": 400, "learning_rate": 1e-3},
     ),
-    "cross-domain": Recipe("cross-domain", "shared", {"size": SIDE, "width": 24}),
+    "cross-domain": Recipe("cross-domain", "shared", {"size": SIDE, "width": 24}, batch=1),
     "pix2pixhd": Recipe(
         "pix2pixhd", "labels",
         {"hold": 100_000, "width": 16, "downsamplings": 2, "blocks": 3, "discriminator_width": 16,
