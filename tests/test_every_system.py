@@ -80,7 +80,7 @@ BOOK = VQGAN.Config(
     discriminator_width=8, discriminator_start=1, revive=2, learning_rate=1e-3,
 )  # fmt: skip
 PAINTER = LayoutPainter.Config(
-    ("sea", "town"), ("day", "night"), ("fox", "tree"), (1, 2), grid=(2, 3), things=2, codebook=12, width=8
+    ("sea", "town"), ("day", "night"), ("fox", "tree"), (1, 2), (0.0, 0.5), grid=(2, 3), things=2, codebook=12, width=8
 )
 UPSCALER = Upscaler.Config(factor=2, width=8, blocks=1)
 DALLE_MINI = DalleMini.Config(
@@ -123,8 +123,8 @@ def unpaired(numbers: Sequence[int]) -> Unpaired:
 
 
 def planned(numbers: Sequence[int]) -> Planned:
-    """Plans of two things: place, time, then noun, left and bottom of each; the tokens count up in this order."""
-    ends = [(1, 3), (3, 5), *2 * ((5, 7), (7, 10), (10, 13))]
+    """Plans of a thing: place, time, then noun, left and bottom; the tokens count up in this order."""
+    ends = [(1, 3), (3, 5), (5, 7), (7, 10), (10, 13), *3 * ((0, 1),)]
     plans = [whole(numbers, f"plan {i}", low, high, 1) for i, (low, high) in enumerate(ends)]
     return Planned(torch.cat(plans, -1), whole(numbers, "codes", 0, 12, 6))
 
@@ -295,6 +295,7 @@ CASES = {
             planner=dataclasses.replace(
                 DALLE_MINI, image_vocabulary=PAINTER.vocabulary, grid=(1, PAINTER.length), vqgan=None
             ),
+            book=PatchCodes.Config(codebook=12, patch=4, channels=4),
             codec=PatchCodes.Config(codebook=12, patch=4),
             judge=JUDGE,
             upscaler=UPSCALER,

@@ -22,7 +22,7 @@ from limner.systems.translation.upscaler import Upscaler
 @pytest.fixture
 def small() -> Upscaler:
     torch.manual_seed(0)
-    system = Upscaler(Upscaler.Config(factor=2, width=4, blocks=1))
+    system = Upscaler(Upscaler.Config(factor=2, width=8, blocks=1))
     torch.nn.init.normal_(system.head.weight)
     return system
 
@@ -101,7 +101,7 @@ def test_a_config_that_does_not_fit_is_refused(small: Upscaler, tmp_path: Path) 
         (right | {"config": 3}, BadCheckpoint, "made by limner"),
         (right | {"config": right["config"] | {"width": "4"}}, BadInput, "width"),
         (right | {"config": right["config"] | {"width": -4}}, BadInput, "can't be built"),
-        (right | {"config": right["config"] | {"width": 8}}, BadCheckpoint, "doesn't fit Upscaler"),
+        (right | {"config": right["config"] | {"width": 6}}, BadCheckpoint, "doesn't fit Upscaler"),
     ):
         rewrite(path, config_json=json.dumps(wrong).encode())
         with pytest.raises(error, match=words):

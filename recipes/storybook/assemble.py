@@ -13,6 +13,7 @@ from limner.systems.text.storybook import Storybook
 PARTS = {
     "planner": "dalle-mini",
     "painter": "layout-painter",
+    "book": "patch-codes",
     "codec": "patch-codes",
     "judge": "dual-encoder",
     "upscaler": "upscaler",

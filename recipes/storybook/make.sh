@@ -5,20 +5,17 @@ set -euo pipefail
 runs=${1:-runs/storybook}
 limner stickers fetch
 [ -d "$runs/codec" ] || limner stickers book --codes 8192 --scenes 5000 -o "$runs/codec"
+[ -d "$runs/book" ] || limner stickers book --layers --codes 7168 --scenes 5000 -o "$runs/book"
 limner train sticker-reader --data stickers:readings --out "$runs/reader" --steps 900 --sample 0 --set steps=900
-limner train dalle-mini --data "written:$runs/codec" --out "$runs/planner" --steps 5600 --batch 32 --sample 0 \
+limner train dalle-mini --data "written:$runs/book" --out "$runs/planner" --steps 5600 --batch 32 --sample 0 \
     --set width=128 --set encoder_layers=2 --set decoder_layers=3 --set heads=4 --set glu_width=342 \
     --set learning_rate=0.001 --set warmup=200 --set ema=0.998
-limner train layout-painter --data "plans:$runs/codec" --out "$runs/painter-1" --steps 500 --sample 0 \
-    --set steps=500 --set rate=0.004
-limner train layout-painter --data "plans:$runs/codec" --out "$runs/painter-2" --start-from "$runs/painter-1" --steps 260 \
-    --sample 0 --set steps=260 --set rate=0.002
-limner train layout-painter --data "plans:$runs/codec" --out "$runs/painter" --start-from "$runs/painter-2" --steps 420 \
-    --sample 0 --set steps=420 --set rate=0.002
-limner train dual-encoder --data "lineups:$runs/codec" --out "$runs/judge" --steps 450 --batch 64 --sample 0
-limner train upscaler --data "repairs:$runs/codec" --out "$runs/upscaler-1" --steps 700 --batch 8 --sample 100 --set steps=700
-limner train upscaler --data "repairs:$runs/codec" --out "$runs/upscaler" --start-from "$runs/upscaler-1" --steps 1000 --batch 8 \
-    --sample 100 --set steps=1000
+limner train layout-painter --data "plans:$runs/book" --out "$runs/painter-1" --steps 900 --batch 32 --sample 0 \
+    --set steps=900 --set rate=0.004
+limner train layout-painter --data "plans:$runs/book" --out "$runs/painter" --start-from "$runs/painter-1" --seed 1 --steps 600 \
+    --batch 32 --sample 0 --set steps=600 --set rate=0.0015
+limner train dual-encoder --data "lineups:$runs/codec" --out "$runs/judge" --steps 2400 --batch 64 --sample 0
+limner train upscaler --data "repairs:$runs/book" --out "$runs/upscaler" --steps 1500 --batch 16 --sample 250 --set steps=1500
 # The two published ways, to be compared: words -> codes, words -> latents, for the same time each.
 minutes=${COMPARE_MINUTES:-30}
 limner train dalle-mini --data "codes:$runs/codec" --out "$runs/direct" --steps 1000000 --budget "$minutes" --batch 16 --sample 0 \

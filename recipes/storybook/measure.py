@@ -74,16 +74,19 @@ def main() -> None:
     truths = [storybook_scene(7, k, held_out=True) for k in range(options.n)]
     real = np.stack([render(truth, 256, 144) for truth in truths])
     others = np.stack([render(storybook_scene(8, k, held_out=True), 256, 144) for k in range(options.n)])
-    chance, likely, fitting = [], [], []
+    chance, best, likely, fitting = [], [], [], []
     for k, truth in enumerate(track(truths, "drawing")):
         words = caption(truth, 0)
         drawing = model.draw(words, count=options.candidates, seed=0, large=False)
         chance.append(drawing.pictures[drawing.seeds.index(k % options.candidates)])
-        likely.append(drawing.pictures[0])
-        fitting.append(drawing.pictures[int(np.argmax(model.score(drawing.pictures, words)))])
+        cosines = np.array(model.score(drawing.pictures, words))
+        best.append(drawing.pictures[0])
+        likely.append(drawing.pictures[int(np.argmax(2 * np.array(drawing.scores) - cosines))])
+        fitting.append(drawing.pictures[int(cosines.argmax())])
     sets = {
         "random candidate": np.stack(chance),
-        f"best of {options.candidates}, as shipped (planner's likelihood)": np.stack(likely),
+        f"best of {options.candidates}, as shipped (both)": np.stack(best),
+        f"best of {options.candidates} by the planner's likelihood": np.stack(likely),
         f"best of {options.candidates} by the dual encoder": np.stack(fitting),
         "real renders": real,
     }
@@ -100,7 +103,7 @@ def main() -> None:
         model.draw("a fox under a tree at night", count=count, guidance=guidance, keep=keep)
         taken = time.perf_counter() - began
         told = "no guidance" if guidance == 1.0 else "guidance as shipped"
-        speed.append(f"| {count} candidates, {keep} painted large, {told} | {taken:.1f} |")
+        speed.append(f"| {count} candidates, {keep} enlarged, {told} | {taken:.1f} |")
     published = ""
     if options.direct and options.diffusion:
         asked = truths[: options.compared]

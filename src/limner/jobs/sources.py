@@ -20,6 +20,7 @@ from limner.train import Source
 
 if TYPE_CHECKING:
     from limner.stickers.codes import Codec
+    from limner.systems.text.patch_codes import PatchCodes
 
 Told = Callable[[str], None]
 Size = tuple[int, int]  # width, height
@@ -124,24 +125,24 @@ def lineups(rest: str, seed: int, size: Size) -> Source:
 
 
 def plans(rest: str, seed: int, size: Size) -> Source:
-    """CODEC, plans of scenes and picture codes"""
+    """BOOK, plans of single layers of scenes and their codes by a book of layers"""
     from limner.stickers.codes import Plans
 
-    return Plans(_codec(rest), seed)
+    return Plans(_book(rest), seed)
 
 
 def written(rest: str, seed: int, size: Size) -> Source:
-    """CODEC, captions and plans of scenes"""
+    """BOOK, captions and plans of scenes"""
     from limner.stickers.codes import Plans
 
-    return Plans(_codec(rest), seed, written=True)
+    return Plans(_book(rest), seed, written=True)
 
 
 def repairs(rest: str, seed: int, size: Size) -> Source:
-    """CODEC, what it leaves of a scene, and the scene five times as large"""
+    """BOOK, scenes painted with a book of layers, and the same five times as large"""
     from limner.stickers.repair import Repairs
 
-    return Repairs(_codec(rest), seed=seed)
+    return Repairs(_book(rest), seed=seed)
 
 
 def latents(rest: str, seed: int, size: Size) -> Source:
@@ -156,13 +157,26 @@ def latents(rest: str, seed: int, size: Size) -> Source:
 
 
 def _codec(path: str) -> Codec:
+    """What turns whole pictures into codes."""
     from limner.systems.text.patch_codes import PatchCodes
     from limner.systems.text.vqgan import VQGAN
 
     codec = load(path)
+    if isinstance(codec, PatchCodes) and codec.config.channels != 3:
+        raise BadInput(f"{path} is a book of layers; whole pictures need one made without --layers.")
     if not isinstance(codec, VQGAN | PatchCodes):
         raise BadInput(f"{path} is no codec of pictures, but a {type(codec).__name__}.")
     return codec
+
+
+def _book(path: str) -> PatchCodes:
+    """A book of layers."""
+    from limner.systems.text.patch_codes import PatchCodes
+
+    book = load(path)
+    if not isinstance(book, PatchCodes) or book.config.channels != 4:
+        raise BadInput(f"{path} is no book of layers. `limner stickers book --layers -o BOOK` makes one.")
+    return book
 
 
 MADE: dict[str, Callable[[str, int, Size], Source]] = {

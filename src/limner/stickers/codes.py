@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from limner.data.kinds import Batch, Latents, Planned
+from limner.rng import numpy_rng
 from limner.stickers.captions import words
-from limner.stickers.kinds import to_tensor
 from limner.stickers.source import READABLE, Collages, Crowds, Lineups, Scenes, coarse_side
 from limner.stickers.vocabulary import storybook_nouns
-from limner.stickers.world import SceneTruth, render
+from limner.stickers.world import SceneTruth, render, render_layer
 from limner.system import System
 from limner.systems.diffusion.autoencoder import KLAutoencoder
 from limner.systems.diffusion.latent import LatentDiffusion, TextTower
@@ -102,19 +102,20 @@ def painter_config(codebook: int, **changes: Any) -> LayoutPainter.Config:
     nouns = storybook_nouns()
     return LayoutPainter.Config(
         places=READABLE["place"], times=READABLE["time"], nouns=tuple(what.name for what in nouns),
-        sides=tuple(coarse_side(what) // 2 for what in nouns), codebook=codebook, **changes,
+        sides=tuple(coarse_side(what) // 2 for what in nouns), holds=tuple(what.holds for what in nouns),
+        codebook=codebook, **changes,
     )  # fmt: skip
 
 
 class Plans:
-    """Endless storybook scenes as plans: with their codes for the layout painter, or `written`, with their captions,
-    for the transformer that writes plans."""
+    """Endless storybook scenes as plans: `written`, with their captions, for the transformer that writes plans, or one
+    layer of each, with its codes, for the layout painter."""
 
-    def __init__(self, codec: Codec, seed: int = 0, *, written: bool = False) -> None:
-        self.codec, self.written = codec, written
+    def __init__(self, book: PatchCodes, seed: int = 0, *, written: bool = False) -> None:
+        self.book, self.seed, self.written = book, seed, written
         self.scenes = Crowds(seed)
         self.tokenise = WordTokeniser(words(), TEXT_LENGTH)
-        self.painter = LayoutPainter(painter_config(codec.config.codebook))
+        self.painter = LayoutPainter(painter_config(book.config.codebook))
         self.gives: type[Batch] = Tokens if written else Planned
 
     def decides(self, options: Collection[str]) -> dict[str, Any]:
@@ -131,51 +132,54 @@ class Plans:
 
     def take(self, numbers: Sequence[int]) -> Planned | Tokens:
         told = [self.scenes.told(number) for number in numbers]
-        plans = torch.tensor([self.plan(truth) for truth, _ in told])
         if self.written:
-            return Tokens(self.tokenise([words for _, words in told]), plans)
-        pictures = to_tensor([render(truth, 256, 144) for truth, _ in told])
-        return Planned(plans, self.codec.encode(pictures).flatten(1))
+            whole = torch.tensor([self.plan(truth) for truth, _ in told])
+            return Tokens(self.tokenise([words for _, words in told]), whole)
+        plans, layers = [], []
+        for number, (truth, _) in zip(numbers, told, strict=True):
+            k = int(numpy_rng(self.seed, "layer", number).integers(-1, len(truth.things)))
+            things = truth.things[k : k + 1] if k >= 0 else ()
+            plans.append(self.plan(replace(truth, things=things, arranged=())))
+            layers.append(layer(truth, k))
+        return Planned(torch.tensor(plans), self.book.encode(as_layers(layers)).flatten(1))
+
+
+def layer(truth: SceneTruth, k: int) -> np.ndarray:
+    """A scene's thing `k`, as if it stood on the ground, or for -1 its place: (144, 256, 4) uint8."""
+    if k >= 0:
+        return render_layer(replace(truth, arranged=()), k, 256, 144)
+    place = render(empty(truth), 256, 144)
+    return np.concatenate([place, np.full_like(place[..., :1], 255)], -1)
+
+
+def as_layers(found: Sequence[np.ndarray]) -> torch.Tensor:
+    """uint8 (H, W, 4) each -> (N, 4, H, W) in [-1, 1]."""
+    return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def fit_book(
     config: PatchCodes.Config, scenes: int, *, seed: int = 0, rounds: int = 8,
     told: Callable[[int, float], None] = lambda done, error: None,
 ) -> PatchCodes:  # fmt: skip
-    """A book of patches fitted to storybook scenes and collages of the training side."""
+    """A book of patches fitted to storybook scenes and collages of the training side, or to their layers."""
     proper, crowded = Scenes(seed), Collages(seed)
     found: dict[bytes, int] = {}
-    size = config.patch
+    size, channels = config.patch, config.channels
     for number in range(scenes):
         truth = crowded.truth(2 * number) if number % 3 == 0 else proper.truth(number)
-        picture = render(truth, 256, 144)
-        cells = picture.reshape(144 // size, size, 256 // size, size, 3).transpose(0, 2, 4, 1, 3)  # as pixel_unshuffle
-        for cell in cells.reshape(-1, 3 * size * size):
+        if channels == 4:
+            pictures = [layer(truth, k) for k in range(-1, len(truth.things))]
+        else:
+            pictures = [render(truth, 256, 144)]
+        cells = np.stack(pictures).reshape(-1, 144 // size, size, 256 // size, size, channels)
+        for cell in cells.transpose(0, 1, 3, 5, 2, 4).reshape(-1, channels * size * size):  # as pixel_unshuffle
             key = cell.tobytes()
             found[key] = found.get(key, 0) + 1
     patches = np.frombuffer(b"".join(found), np.uint8).reshape(len(found), -1)
     book = PatchCodes(config)
     counts = torch.tensor(list(found.values()), dtype=torch.float32)
     book.fit(torch.from_numpy(patches.astype(np.float32)) / 127.5 - 1, counts, rounds=rounds, seed=seed, told=told)
-    fit_mattes(book, scenes // 3, seed=seed)
     return book
-
-
-@torch.no_grad()
-def fit_mattes(book: PatchCodes, scenes: int, *, seed: int = 0) -> None:
-    """The matte of every patch: how often each of its pixels differs from the scene with nothing in it."""
-    collages = Collages(seed)
-    seen, times = torch.zeros_like(book.matte), torch.zeros(len(book.matte))
-    for number in range(scenes):
-        truth = collages.truth(number)
-        full, bare = (to_tensor([render(scene, 256, 144)]) for scene in (truth, empty(truth)))
-        change = ((full - bare).abs().amax(1, keepdim=True) / 0.08).clamp(max=1)  # (1, 1, 144, 256)
-        cells = book.patches(change).flatten(0, 2)  # (cells, patch patch)
-        touched = cells.amax(1) > 0
-        codes = book.encode(full).flatten()[touched]
-        seen.index_add_(0, codes, cells[touched])
-        times.index_add_(0, codes, torch.ones(len(codes)))
-    book.matte.copy_(seen / times.clamp(min=1)[:, None])
 
 
 def empty(truth: SceneTruth) -> SceneTruth:

@@ -410,22 +410,26 @@ def render(truth: SceneTruth, width: int, height: int, *, style: str | None = No
     """The picture of a scene: (height, width, 3) uint8. `style` overrides the scene's own."""
     style = style or truth.style
     canvas = _background(truth, style, width, height).copy()
-    for k, thing in enumerate(truth.things):
-        x, y, side = _place(thing, width, height, truth.columns)
-        light = LIGHTS["day" if style == "line" else truth.time]
-        glows = noun(thing.noun).glows
-        sprite = sticker(style, thing.noun, side, thing.colour, thing.flipped, PLAIN if glows else light)
-        if style != "line" and thing.zone == "ground" and not _stands_on_another(truth, k):
-            blend(canvas, shadow(side, 70), x - side // 16, y + side - round(side * 0.11))
-        blend(canvas, sprite, x, y)
-        if style != "line" and thing.zone == "water":
-            blend(canvas, ripple(side, light), x - side // 8, y + side - round(side * 0.09))
+    for k in range(len(truth.things)):
+        _stand(canvas, truth, k, style, width, height)
         for relation in truth.arranged:
             if relation.kind == "inside" and relation.subject == k:
-                _front(canvas, truth, relation.target, style, width, height, light)
+                _front(canvas, truth, relation.target, style, width, height)
     if style != "line" and truth.weather in ("rain", "snowfall"):
         blend(canvas, veil(truth.weather, truth.layout, width, height), 0, 0)
     return canvas
+
+
+def render_layer(truth: SceneTruth, k: int, width: int, height: int) -> np.ndarray:
+    """A scene's thing `k` alone, with its shadow or its ripples: (height, width, 4) uint8.
+
+    Red, green and blue are multiplied by alpha: what it is laid over shows through by (255 - alpha) / 255.
+    """
+    over_black, over_white = np.zeros((height, width, 3), np.uint8), np.full((height, width, 3), 255, np.uint8)
+    for canvas in (over_black, over_white):
+        _stand(canvas, truth, k, truth.style, width, height)
+    alpha = 255 - (over_white[..., :1] - over_black[..., :1])
+    return np.concatenate([over_black, alpha], -1)
 
 
 def render_labels(truth: SceneTruth, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
@@ -480,13 +484,30 @@ def _stands_on_another(truth: SceneTruth, k: int) -> bool:
     return any(r.subject == k and r.kind in ("on", "inside") for r in truth.arranged)
 
 
-def _front(canvas: np.ndarray, truth: SceneTruth, k: int, style: str, width: int, height: int, light: Light) -> None:
+def _stand(canvas: np.ndarray, truth: SceneTruth, k: int, style: str, width: int, height: int) -> None:
+    """Draws a thing, on its shadow or in its ripples."""
+    thing = truth.things[k]
+    x, y, side = _place(thing, width, height, truth.columns)
+    light = _light(truth, style)
+    sprite = sticker(style, thing.noun, side, thing.colour, thing.flipped, PLAIN if noun(thing.noun).glows else light)
+    if style != "line" and thing.zone == "ground" and not _stands_on_another(truth, k):
+        blend(canvas, shadow(side, 70), x - side // 16, y + side - round(side * 0.11))
+    blend(canvas, sprite, x, y)
+    if style != "line" and thing.zone == "water":
+        blend(canvas, ripple(side, light), x - side // 8, y + side - round(side * 0.09))
+
+
+def _front(canvas: np.ndarray, truth: SceneTruth, k: int, style: str, width: int, height: int) -> None:
     """Draws the part of a container that is in front of what it holds."""
     thing = truth.things[k]
     x, y, side = _place(thing, width, height, truth.columns)
-    colour, through = sticker(style, thing.noun, side, thing.colour, thing.flipped, light)
+    colour, through = sticker(style, thing.noun, side, thing.colour, thing.flipped, _light(truth, style))
     rim = round(side * (1 - noun(thing.noun).holds))
     blend(canvas, (colour[rim:], through[rim:]), x, y + rim)
+
+
+def _light(truth: SceneTruth, style: str) -> Light:
+    return LIGHTS["day" if style == "line" else truth.time]
 
 
 def combination_is_held_out(truth: SceneTruth) -> bool:

@@ -3,6 +3,8 @@
 The simplest vector quantiser: every square of 16 x 16 pixels is replaced by the patch of the book that is least
 different. The book is fitted in minutes by Lloyd's algorithm, where a VQGAN takes days, and what it holds is sharp by
 construction. It suits art that stands on a grid, as the storybook's scenes do; seams are left for a decoder to mend.
+
+Patches of four channels are layers: colour multiplied by alpha, and alpha, to be laid `over` what stands behind them.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from limner.errors import BadInput
 from limner.rng import torch_rng
 from limner.system import System
 
+CLEAR = 0  # the entry of a book of layers where nothing is
+
 
 class PatchCodes(System):
     """Pictures to codes (`encode`) and back (`decode`); drop-in for a VQGAN where nothing is trained through it."""
@@ -25,29 +29,30 @@ class PatchCodes(System):
     class Config:
         codebook: int = 8192
         patch: int = 16  # pixels a side
+        channels: int = 3  # 4: layers
 
-    book: Tensor  # (codebook, 3 patch patch) in [-1, 1]
-    matte: Tensor  # (codebook, patch patch) in [0, 1]: how much of each pixel is not background
+    book: Tensor  # (codebook, channels patch patch) in [-1, 1]; of layers, entry CLEAR is clear
 
     def __init__(self, config: Config | None = None) -> None:
         config = config or self.Config()
         super().__init__(config)
         self.factor = config.patch
-        self.register_buffer("book", torch.zeros(config.codebook, 3 * config.patch**2))
-        self.register_buffer("matte", torch.ones(config.codebook, config.patch**2))
+        self.register_buffer("book", torch.zeros(config.codebook, config.channels * config.patch**2))
         self.players = {}
         self._known: dict[bytes, int] = {}
 
     def patches(self, pictures: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, h, w, 3 patch patch)."""
+        """(B, channels, H, W) -> (B, h, w, channels patch patch)."""
         size = self.config.patch
+        if pictures.shape[1] != self.config.channels:
+            raise BadInput(f"This book's patches have {self.config.channels} channels, not {pictures.shape[1]}.")
         if pictures.shape[-1] % size or pictures.shape[-2] % size:
             raise BadInput(f"Patch codes want sides that are multiples of {size}, not {tuple(pictures.shape[-2:])}.")
         return torch.nn.functional.pixel_unshuffle(pictures, size).permute(0, 2, 3, 1)
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1] -> codes (B, H / patch, W / patch), int64.
+        """Pictures (B, channels, H, W) in [-1, 1] -> codes (B, H / patch, W / patch), int64.
 
         A patch that was met before is looked up: backgrounds repeat, and comparing with a whole book is dear.
         """
@@ -65,18 +70,11 @@ class PatchCodes(System):
         return torch.tensor([self._known[key] for key in keys], device=pictures.device).view(cells.shape[:3])
 
     @torch.no_grad()
-    def decode(self, codes: Tensor, backdrop: Tensor | None = None) -> Tensor:
-        """Codes (B, h, w) -> pictures (B, 3, h patch, w patch) in [-1, 1].
-
-        backdrop: the codes of the same scene with nothing in it; they show wherever the matte lets them
-        """
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (B, h, w) -> pictures (B, channels, h patch, w patch) in [-1, 1]."""
         if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < self.config.codebook:
             raise BadInput(f"Patch codes run from 0 to {self.config.codebook - 1}; these go up to {int(codes.max())}.")
-        cells = self.book[codes]  # (B, h, w, 3 patch patch)
-        if backdrop is not None:
-            matte = self.matte[codes].repeat(1, 1, 1, 3)
-            cells = matte * cells + (1 - matte) * self.book[backdrop]
-        return torch.nn.functional.pixel_shuffle(cells.permute(0, 3, 1, 2), self.config.patch)
+        return torch.nn.functional.pixel_shuffle(self.book[codes].permute(0, 3, 1, 2), self.config.patch)
 
     def nearest(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """The least different entries of the book for patches (N, D), and the squared distances, (N,) each."""
@@ -93,11 +91,14 @@ class PatchCodes(System):
         """Lloyd's algorithm on different patches (N, D) that occur `counts` (N,) times; returns the mean squared error.
 
         A patch weighs the square root of how often it occurs: skies are everywhere, but eyes are looked at. The book
-        begins with the commonest patches and random others; an entry that nothing chooses takes the worst patch.
+        begins with the commonest patches and random others; an entry that nothing chooses takes the worst patch. Where
+        there is room for every patch, the book is simply all of them, and the error 0.
         """
         size = self.config.codebook
-        if len(patches) < size:
-            raise BadInput(f"A book of {size} entries needs at least as many different patches, not {len(patches)}.")
+        if len(patches) <= size:
+            self.book.fill_(-1)
+            self.book[-len(patches) :] = patches
+            return self._fitted(0.0)
         weights = counts.sqrt()
         order = counts.argsort(descending=True)
         common = order[: min(int((counts > 6).sum()), size // 2)]
@@ -114,5 +115,18 @@ class PatchCodes(System):
             idle = (mass == 0).nonzero().flatten()
             self.book[idle] = patches[(distance * weights).argsort(descending=True)[: len(idle)]]
             told(done, error)
+        return self._fitted(error)
+
+    def _fitted(self, error: float) -> float:
+        if self.config.channels == 4:
+            clear = int(self.book.sum(1).argmin())
+            self.book[[CLEAR, clear]] = self.book[[clear, CLEAR]]
+            self.book[CLEAR] = -1  # whatever faint patch has been counted with it
         self._known.clear()
         return error
+
+
+def over(layers: Tensor, below: Tensor) -> Tensor:
+    """Layers (B, 4, H, W), their colour multiplied by their alpha, laid over pictures (B, 3, H, W); all in [-1, 1]."""
+    colour, alpha = (layers[:, :3] + 1) / 2, (layers[:, 3:] + 1) / 2
+    return 2 * colour + (1 - alpha) * (below + 1) - 1

@@ -1,9 +1,9 @@
 """storybook: the picture model that ships with limner. Words in, flat picture-book scenes out, on a laptop's CPU.
 
-Four small networks and a book of patches, trained one after the other, each by its own system; this one plays them
+Four small networks and two books of patches, trained one after the other, each by its own system; this one plays them
 together. DALL-E mini's transformer writes a plan of the scene from the words, the layout painter turns the plan into
-picture codes, and a sub-pixel upscaler mends the seams between patches and makes a crisp 1280 x 720. Candidates are
-ranked by how likely the planner finds their plans, before any is painted; a dual encoder scores any other picture.
+layers of picture codes, and an upscaler makes a crisp 1280 x 720 of them. Candidates are ranked by how likely the
+planner finds their plans and how well a dual encoder, which reads with its own book, finds that they fit the words.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from limner.system import Drawing, System, config_from, from_uint8, to_uint8
 from limner.systems.text.dalle_mini import DalleMini, Tokeniser
 from limner.systems.text.dual_encoder import DualEncoder
 from limner.systems.text.layout_painter import LayoutPainter
-from limner.systems.text.patch_codes import PatchCodes
+from limner.systems.text.patch_codes import PatchCodes, over
 from limner.systems.text.words import UNKNOWN
 from limner.systems.translation.upscaler import Upscaler
 
@@ -46,7 +46,8 @@ class Storybook(System):
     class Config:
         painter: LayoutPainter.Config
         planner: DalleMini.Config = field(default_factory=DalleMini.Config)
-        codec: PatchCodes.Config = field(default_factory=PatchCodes.Config)
+        book: PatchCodes.Config = field(default_factory=lambda: PatchCodes.Config(channels=4))  # what is painted with
+        codec: PatchCodes.Config = field(default_factory=PatchCodes.Config)  # what the judge reads with
         judge: DualEncoder.Config = field(default_factory=DualEncoder.Config)
         upscaler: Upscaler.Config = field(default_factory=Upscaler.Config)
         guidance: float = 1.5
@@ -57,6 +58,7 @@ class Storybook(System):
             parts: dict[str, type[System]] = {
                 "painter": LayoutPainter,
                 "planner": DalleMini,
+                "book": PatchCodes,
                 "codec": PatchCodes,
                 "judge": DualEncoder,
                 "upscaler": Upscaler,
@@ -69,6 +71,7 @@ class Storybook(System):
         super().__init__(config)
         self.planner = DalleMini(config.planner)
         self.painter = LayoutPainter(config.painter)
+        self.book = PatchCodes(config.book)
         self.codec = PatchCodes(config.codec)
         self.judge = DualEncoder(config.judge)
         self.upscaler = Upscaler(config.upscaler)
@@ -93,7 +96,7 @@ class Storybook(System):
         """`count` candidates, best first; the candidate of a seed is the same whatever the count.
 
         guidance: how far to push towards the words; 1 is not at all
-        keep: paint only the best `keep` of the candidates, by the planner's likelihood
+        keep: enlarge only the best `keep` of the candidates, and leave the others out
         large: 1280 x 720 instead of the native 256 x 144
         """
         unknown = self.tokenise.unknown(words)
@@ -113,13 +116,27 @@ class Storybook(System):
                 top_k=self.config.top_k,
                 temperature=self.config.temperature,
             )
-        scores = self.planner.likelihood(text.expand(count, -1), plans)
+        pictures = self.paint(plans)
+        likely = self.planner.likelihood(text.expand(count, -1), plans)
+        fitting = self.judge.rank(text, self.codec.encode(pictures).flatten(1))
+        scores = [(one + other) / 2 for one, other in zip(likely, fitting, strict=True)]
         order = sorted(range(count), key=lambda i: -scores[i])[:keep]
-        plans = plans[order]
-        pictures = self.codec.decode(self.painter.paint(plans), self.painter.paint(self.painter.bare(plans)))
+        pictures = pictures[order]
         if large:
             pictures = torch.cat([self.upscaler(picture[None]) for picture in pictures])
         return Drawing(to_uint8(pictures), tuple(scores[i] for i in order), tuple(seeds[i] for i in order), unknown)
+
+    def paint(self, plans: Tensor) -> Tensor:
+        """Plans (B, length) -> pictures (B, 3, 144, 256) in [-1, 1], layer over layer."""
+        rows, columns = self.config.painter.grid
+        size = self.book.factor
+        pictures = torch.full((len(plans), 3, rows * size, columns * size), -1.0, device=plans.device)
+        y = torch.arange(rows * size, device=plans.device)[:, None]
+        for alone, first in self.painter.layered(plans):
+            layer = self.book.decode(self.painter.paint(alone))
+            laid = y >= (first * size).round()[:, None, None, None]  # -1 is clear
+            pictures = over(torch.where(laid, layer, -1.0), pictures)
+        return pictures
 
     @torch.inference_mode()
     def score(self, pictures: np.ndarray, words: str) -> Sequence[float]:
