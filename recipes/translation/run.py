@@ -77,8 +77,8 @@ RECIPES = {
     ),
     "sean": Recipe(
         "sean", "styled labels",
-        {"size": SQUARE, "width": 4, "code": 16, "encoder_width": 12, "discriminator_width": 24,
-         "discriminator_layers": 2, "scales": 1, "generator_rate": 1e-3, "discriminator_rate": 1e-3}, batch=2,
+        {"size": SQUARE, "width": 8, "code": 32, "encoder_width": 12, "discriminator_width": 24,
+         "discriminator_layers": 2, "scales": 1, "generator_rate": 4e-4, "discriminator_rate": 8e-4}, batch=2,
     ),
     "cyclegan": Recipe(
         "cyclegan", "night",
@@ -103,8 +103,8 @@ RECIPES = {
     "munit": Recipe("munit", "night", UNPAIRED | {"mlp_width": 64}, batch=1),
     "drit": Recipe(
         "drit", "night",
-        {"width": 16, "discriminator_width": 16, "scales": 2, "content_depth": 1, "content_steps": 1,
-         "learning_rate": 8e-4, "content_rate": 1e-4}, batch=2,
+        {"width": 16, "discriminator_width": 16, "scales": 2, "content_depth": 1, "learning_rate": 4e-4,
+         "content_rate": 1e-4}, batch=2,
     ),
     "adain": Recipe("adain", "any style", {"width": 16, "style": STYLE, "learning_rate": 5e-4}),
     "rfr-inpainting": Recipe("rfr-inpainting", "holes", {"width": 12, "kernel": 5, "iterations": 3,
@@ -247,7 +247,7 @@ SHORT = {
     "unit-digits": "Its translations are still blurs, and they alone teach the classifier of the unlabelled style, "
     "which is therefore worse than the other one.",
     "sean": "Its generator is the slowest of all, so it has seen the fewest pictures.",
-    "drit": "Each of its steps needs many passes, so it has taken few.",
+    "drit": "Only every third of its steps trains all of it, on half of the batch: it has seen few pictures.",
     "adain": "That one has the style and nothing of the content. The decoder, without skips and norms, has not come "
     "far: the content is hardly to be seen.",
     "cross-domain": "The shared parts, of 2 x 2 cells here, have collapsed: every picture gets about the same.",
