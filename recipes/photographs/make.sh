@@ -7,9 +7,9 @@ runs=${1:-runs/photographs}
 here=$(dirname "$0")
 python "$here/photographs.py" "$runs"
 python "$here/encoder.py" "$runs/encoder" "$runs/begun"
-limner train adain --data "$runs/styles" --out "$runs/adain" --start-from "$runs/begun" --steps 400 --batch 2 --sample 200 \
+limner train adain --data "$runs/styles" --out "$runs/adain" --start-from "$runs/begun" --steps 600 --batch 2 --sample 200 \
     --set width=16 --set style=2 --set learning_rate=0.0005 --prepare resize=null --prepare crop=96
-limner train rfr-inpainting --data "$runs/holes" --out "$runs/rfr" --steps 900 --batch 4 --sample 450 \
+limner train rfr-inpainting --data "$runs/holes" --out "$runs/rfr" --steps 1200 --batch 4 --sample 600 \
     --set width=16 --set kernel=5 --set iterations=4 --set learning_rate=0.001 --set finetune=700 --set finetune_rate=0.0002 \
     --prepare resize=null --prepare crop=64
 python "$here/measure.py" "$runs"
