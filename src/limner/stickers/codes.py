@@ -14,7 +14,7 @@ from limner.rng import numpy_rng
 from limner.stickers.captions import words
 from limner.stickers.source import READABLE, Collages, Crowds, Lineups, Scenes, coarse_side
 from limner.stickers.vocabulary import storybook_nouns
-from limner.stickers.world import SceneTruth, render, render_layer
+from limner.stickers.world import COLUMNS, ROWS, SceneTruth, Thing, is_held_out, render, render_layer, zones
 from limner.system import System
 from limner.systems.diffusion.autoencoder import KLAutoencoder
 from limner.systems.diffusion.latent import LatentDiffusion, TextTower
@@ -137,11 +137,30 @@ class Plans:
             return Tokens(self.tokenise([words for _, words in told]), whole)
         plans, layers = [], []
         for number, (truth, _) in zip(numbers, told, strict=True):
-            k = int(numpy_rng(self.seed, "layer", number).integers(-1, len(truth.things)))
-            things = truth.things[k : k + 1] if k >= 0 else ()
-            plans.append(self.plan(replace(truth, things=things, arranged=())))
+            draw = numpy_rng(self.seed, "layer", number)
+            k = int(draw.integers(-1, len(truth.things)))
+            if k >= 0:
+                thing = stranger(draw, truth) if number % 2 else truth.things[k]
+                truth, k = replace(truth, things=(thing,), arranged=()), 0
+            else:
+                truth = empty(truth)
+            plans.append(self.plan(truth))
             layers.append(layer(truth, k))
         return Planned(torch.tensor(plans), self.book.encode(as_layers(layers)).flatten(1))
+
+
+def stranger(draw: np.random.Generator, truth: SceneTruth) -> Thing:
+    """Any thing anywhere in a scene's place, whether it lives there or not: stories send owls to sea."""
+    while True:
+        what = storybook_nouns()[int(draw.integers(len(storybook_nouns())))]
+        if not is_held_out({what.name}, truth.place, truth.time):
+            break
+    side = coarse_side(what)
+    left = 2 * int(draw.integers((COLUMNS - side) // 2 + 1))
+    bottom = side + 2 * int(draw.integers((ROWS - side) // 2 + 1))
+    home = zones(what.name, truth.place)
+    zone = home[0] if home else {"sea": "water", "underwater": "deep"}.get(truth.place, "ground")
+    return Thing(what.name, None, "normal", zone, left, bottom, side)
 
 
 def layer(truth: SceneTruth, k: int) -> np.ndarray:

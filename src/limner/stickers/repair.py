@@ -16,7 +16,6 @@ from limner.stickers.source import Collages
 from limner.stickers.world import SceneTruth, render
 from limner.systems.text.patch_codes import PatchCodes, over
 
-
 SIDE = 32  # of a crop, before it is enlarged
 
 
