@@ -8,10 +8,10 @@ import torch
 
 from limner.data.kinds import Planned
 from limner.errors import BadInput
-from limner.rng import Rng
-from limner.stickers.codes import as_layers, layer, painter_config
+from limner.rng import Rng, numpy_rng
+from limner.stickers.codes import Plans, as_layers, empty, layer, painter_config, stranger
 from limner.stickers.source import storybook_scene
-from limner.stickers.world import render
+from limner.stickers.world import COLUMNS, ROWS, is_held_out, render
 from limner.system import to_uint8
 from limner.systems.text.layout_painter import LayoutPainter
 from limner.systems.text.patch_codes import CLEAR, PatchCodes, over
@@ -114,3 +114,23 @@ def test_the_storybook_s_painter_knows_what_holds_things() -> None:
     config = painter_config(16)
     holding = {name for name, rim in zip(config.nouns, config.holds, strict=True) if rim}
     assert "boat" in holding and "fox" not in holding
+
+
+@pytest.mark.usefixtures("sticker_art")
+def test_the_painter_s_data_are_layers_of_one_thing_or_none() -> None:
+    book = PatchCodes(PatchCodes.Config(codebook=4, channels=4))
+    data = Plans(book, seed=1)
+    batch = data.take(range(60))
+    real = data.painter.things(batch.plans)[3]
+    assert not real[:, 1:].any() and 0 < real[:, 0].float().mean() < 1
+    again = data.take([7])
+    assert (again.plans[0] == batch.plans[7]).all() and (again.codes[0] == batch.codes[7]).all()
+
+
+@pytest.mark.usefixtures("sticker_art")
+def test_strangers_keep_to_the_split_and_the_picture() -> None:
+    scene = empty(storybook_scene(0, 3))
+    for number in range(300):
+        thing = stranger(numpy_rng(5, number), scene)
+        assert not is_held_out({thing.noun}, scene.place, scene.time)
+        assert 0 <= thing.left <= COLUMNS - thing.side and thing.side <= thing.bottom <= ROWS

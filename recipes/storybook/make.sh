@@ -12,8 +12,10 @@ limner train dalle-mini --data "written:$runs/book" --out "$runs/planner" --step
     --set learning_rate=0.001 --set warmup=200 --set ema=0.998
 limner train layout-painter --data "plans:$runs/book" --out "$runs/painter-1" --steps 900 --batch 32 --sample 0 \
     --set steps=900 --set rate=0.004
-limner train layout-painter --data "plans:$runs/book" --out "$runs/painter" --start-from "$runs/painter-1" --seed 1 --steps 600 \
+limner train layout-painter --data "plans:$runs/book" --out "$runs/painter-2" --start-from "$runs/painter-1" --seed 1 --steps 600 \
     --batch 32 --sample 0 --set steps=600 --set rate=0.0015
+limner train layout-painter --data "plans:$runs/book" --out "$runs/painter" --start-from "$runs/painter-2" --seed 2 --steps 600 \
+    --batch 32 --sample 0 --set steps=600 --set rate=0.002
 limner train dual-encoder --data "lineups:$runs/codec" --out "$runs/judge" --steps 2400 --batch 64 --sample 0
 limner train upscaler --data "repairs:$runs/book" --out "$runs/upscaler" --steps 1500 --batch 16 --sample 250 --set steps=1500
 # The two published ways, to be compared: words -> codes, words -> latents, for the same time each.

@@ -34,7 +34,7 @@ truth that the caption was made from. "Real renders" are the scenes themselves, 
 The Fréchet distance is taken in the reader's pooled features, between {n} pictures and {n} other renders; it is biased
 upwards at this size, so only the columns can be compared.
 
-No sample that any part learned from has the nouns, place and time of one of these captions.
+No scene that any part learned from has the nouns, place and time of one of these captions.
 
 {published}## Speed
 

@@ -158,15 +158,17 @@ def stranger(draw: np.random.Generator, truth: SceneTruth) -> Thing:
     side = coarse_side(what)
     left = 2 * int(draw.integers((COLUMNS - side) // 2 + 1))
     bottom = side + 2 * int(draw.integers((ROWS - side) // 2 + 1))
-    home = zones(what.name, truth.place)
-    zone = home[0] if home else {"sea": "water", "underwater": "deep"}.get(truth.place, "ground")
-    return Thing(what.name, None, "normal", zone, left, bottom, side)
+    return Thing(what.name, None, "normal", "ground", left, bottom, side)
 
 
 def layer(truth: SceneTruth, k: int) -> np.ndarray:
-    """A scene's thing `k`, as if it stood on the ground, or for -1 its place: (144, 256, 4) uint8."""
+    """A scene's thing `k` as it stands where it lives in this place, or else on the ground, whatever it is on or in
+    here; or for -1 the place: (144, 256, 4) uint8."""
     if k >= 0:
-        return render_layer(replace(truth, arranged=()), k, 256, 144)
+        thing = truth.things[k]
+        home = zones(thing.noun, truth.place)
+        zone = thing.zone if thing.zone in home else [*home, "ground"][0]
+        return render_layer(replace(truth, things=(replace(thing, zone=zone),), arranged=()), 0, 256, 144)
     place = render(empty(truth), 256, 144)
     return np.concatenate([place, np.full_like(place[..., :1], 255)], -1)
 
