@@ -26,7 +26,7 @@ docs: .venv/dev.done
 	$(BIN)/mkdocs serve
 
 tables: .venv/dev.done  ## the tables in the pages that commands print
-	$(BIN)/python tests/tables.py
+	$(BIN)/python tests/page_tables.py
 	$(BIN)/python -m limner.parity --jobs 2 --cache .venv/parity --page docs/results/parity.md tests/parity/*.json
 
 $(BIN)/pip:

@@ -52,7 +52,7 @@ def test_the_worked_example_runs(tmp_path: Path) -> None:
     build(tmp_path)
     run(tmp_path, "make_record.py")
     assert "1 of 1 records pass" in run(tmp_path, "-m", "limner.parity", "tests/parity/srcnn-network.json")
-    run(tmp_path, "tests/tables.py")
+    run(tmp_path, "tests/page_tables.py")
     suites = (f"tests/test_{name}.py" for name in ("srcnn", "every_system", "convert", "docs"))
     told = run(tmp_path, "-m", "pytest", "-p", "no:cacheprovider", *suites, "-k", "srcnn or table or page or tried")
     assert re.search(r"\b\d\d passed", told), told  # its own seven, and the house's

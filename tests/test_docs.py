@@ -8,7 +8,7 @@ import pytest
 
 from limner.cli import GROUPS, VERBS
 from limner.systems import TABLE
-from tables import TABLES, filled
+from page_tables import TABLES, filled
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
