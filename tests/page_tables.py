@@ -1,4 +1,4 @@
-"""The tables in the pages that commands print: `python tests/page_tables.py` writes them, `test_docs.py` asks for them."""
+"""The tables in pages that commands print: `python tests/page_tables.py` writes them, `test_docs.py` asks for them."""
 
 from __future__ import annotations
 

@@ -14,8 +14,10 @@ limner train layout-painter --data "plans:$runs/book" --out "$runs/painter-1" --
     --set steps=900 --set rate=0.004
 limner train layout-painter --data "plans:$runs/book" --out "$runs/painter-2" --start-from "$runs/painter-1" --seed 1 --steps 600 \
     --batch 32 --sample 0 --set steps=600 --set rate=0.0015
-limner train layout-painter --data "plans:$runs/book" --out "$runs/painter" --start-from "$runs/painter-2" --seed 2 --steps 600 \
+limner train layout-painter --data "plans:$runs/book" --out "$runs/painter-3" --start-from "$runs/painter-2" --seed 2 --steps 600 \
     --batch 32 --sample 0 --set steps=600 --set rate=0.002
+limner train layout-painter --data "plans:$runs/book" --out "$runs/painter" --start-from "$runs/painter-3" --seed 3 --steps 450 \
+    --batch 32 --sample 0 --set steps=450 --set rate=0.002
 limner train dual-encoder --data "lineups:$runs/codec" --out "$runs/judge" --steps 2400 --batch 64 --sample 0
 limner train upscaler --data "repairs:$runs/book" --out "$runs/upscaler" --steps 1500 --batch 16 --sample 250 --set steps=1500
 # The two published ways, to be compared: words -> codes, words -> latents, for the same time each.
