@@ -110,3 +110,9 @@ def test_a_release_opens_with_all_its_entries(record: str, kernel: int) -> None:
     assert torch.equal(model.network.reason.attention.ratio, ratio)
     with pytest.raises(BadCheckpoint, match="lacks"):
         open_as("rfr-inpainting", {n: v for n, v in tensors.items() if "dec_3" not in n}, "paris.pth", {})
+
+
+@pytest.mark.parametrize("options", [{"width": 4}, {"kernel": 4}])
+def test_sizes_that_cannot_be_built_are_refused(options: dict[str, int]) -> None:
+    with pytest.raises(BadInput, match=next(iter(options))):
+        RFRInpainting.Config(**options)

@@ -47,6 +47,8 @@ class RFRInpainting(System):
         def __post_init__(self) -> None:
             if self.kernel % 2 == 0:
                 raise BadInput(f"kernel={self.kernel}: it must be odd.")
+            if self.width < 8:
+                raise BadInput(f"width={self.width}: it must be 8 or more, for the bottleneck has an eighth of it.")
 
     def __init__(self, config: Config | None = None) -> None:
         config = config or self.Config()
