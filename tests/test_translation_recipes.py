@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -11,12 +12,12 @@ import pytest
 
 RECIPES = Path(__file__).parent.parent / "recipes/translation"
 sys.path.insert(0, str(RECIPES))
-run: Any = pytest.importorskip("run")
-tables: Any = pytest.importorskip("tables")
-world: Any = pytest.importorskip("world")
+run: Any = import_module("run")
+tables: Any = import_module("tables")
+world: Any = import_module("world")
 
-from limner.system import config_from  # noqa: E402
-from limner.systems import find  # noqa: E402
+from limner.system import config_from  # noqa: E402  (after the path)
+from limner.systems import find  # noqa: E402  (after the path)
 
 EVERY = run.RECIPES | tables.RUN
 

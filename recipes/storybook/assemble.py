@@ -48,7 +48,7 @@ def main(runs: Path, out: Path) -> None:
     rows = []
     for name, part in parts.items():
         getattr(storybook, name).load_state_dict(part.state_dict())
-        made = "Lloyd's algorithm"
+        made = "patches of scenes of the training side"
         if samples := sum(_samples(Run(path)) for path in runs.glob(f"{name}*")):  # its first run and those after
             made = f"{samples:,} samples"
         count = sum(tensor.numel() for tensor in part.state_dict().values())

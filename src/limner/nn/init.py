@@ -50,5 +50,5 @@ def _draw(module: nn.Module, draw: Callable[[Tensor], Tensor]) -> None:
 def _underlying(layer: nn.Module) -> Tensor:
     """The parameter that is trained: under a parametrisation, `layer.weight` is only computed from it."""
     if parametrize.is_parametrized(layer, "weight"):
-        return layer.parametrizations.weight.original  # type: ignore[union-attr, return-value]
-    return layer.weight  # type: ignore[return-value]
+        return layer.parametrizations.weight.original  # type: ignore[union-attr, return-value]  # torch types it loosely
+    return layer.weight  # type: ignore[return-value]  # of any module

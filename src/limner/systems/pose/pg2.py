@@ -221,7 +221,7 @@ def glorot(module: nn.Module) -> None:
     """First weights of both generators: uniform (Glorot and Bengio, 2010), biases 0."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # it has a bias
 
 
 class Integrator(nn.Module):
@@ -313,7 +313,7 @@ class Discriminator(nn.Module):
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 spread = 0.02 * math.sqrt(3)  # uniform, with DCGAN's standard deviation
                 nn.init.uniform_(layer.weight, -spread, spread)
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # it has a bias
 
     def forward(self, pictures: Tensor) -> Tensor:
         scores: Tensor = self.score(self.layers(pictures).flatten(1))

@@ -214,7 +214,7 @@ class Reversal(torch.autograd.Function):
 
 
 def reverse(x: Tensor) -> Tensor:
-    reversed_: Tensor = Reversal.apply(x)  # type: ignore[no-untyped-call]
+    reversed_: Tensor = Reversal.apply(x)  # type: ignore[no-untyped-call]  # torch has it untyped
     return reversed_
 
 
