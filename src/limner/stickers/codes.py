@@ -12,9 +12,9 @@ import torch
 from limner.data.kinds import Batch, Latents, Planned
 from limner.rng import numpy_rng
 from limner.stickers.captions import words
-from limner.stickers.source import READABLE, Collages, Crowds, Lineups, Scenes, coarse_side
+from limner.stickers.source import READABLE, Collages, Crowds, Lineups, Scenes, anywhere, coarse_side
 from limner.stickers.vocabulary import storybook_nouns
-from limner.stickers.world import COLUMNS, ROWS, SceneTruth, Thing, is_held_out, render, render_layer, zones
+from limner.stickers.world import SceneTruth, Thing, is_held_out, render, render_layer, zones
 from limner.system import System
 from limner.systems.diffusion.autoencoder import KLAutoencoder
 from limner.systems.diffusion.latent import LatentDiffusion, TextTower
@@ -156,9 +156,7 @@ def stranger(draw: np.random.Generator, truth: SceneTruth) -> Thing:
         if not is_held_out({what.name}, truth.place, truth.time):
             break
     side = coarse_side(what)
-    left = 2 * int(draw.integers((COLUMNS - side) // 2 + 1))
-    bottom = side + 2 * int(draw.integers((ROWS - side) // 2 + 1))
-    return Thing(what.name, None, "normal", "ground", left, bottom, side)
+    return Thing(what.name, None, "normal", "ground", *anywhere(draw, side), side)
 
 
 def layer(truth: SceneTruth, k: int) -> np.ndarray:

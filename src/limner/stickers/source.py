@@ -154,14 +154,18 @@ def _scattered(draw: np.random.Generator, place: str, pool: Sequence[Noun], most
             break
         what = pool[int(draw.integers(len(pool)))]
         side = coarse_side(what)
-        left = 2 * int(draw.integers((COLUMNS - side) // 2 + 1))
-        bottom = side + 2 * int(draw.integers((ROWS - side) // 2 + 1))
+        left, bottom = anywhere(draw, side)
         cells = {(x, y) for x in range(left, left + side) for y in range(bottom - side, bottom)}
         if cells & taken:
             continue
         taken |= cells
         things.append(Thing(what.name, None, "normal", zones(what.name, place)[0], left, bottom, side))
     return tuple(things)
+
+
+def anywhere(draw: np.random.Generator, side: int) -> tuple[int, int]:
+    """Left and bottom of a square of `side` cells, wholly in the picture, on the grid of even cells."""
+    return 2 * int(draw.integers((COLUMNS - side) // 2 + 1)), side + 2 * int(draw.integers((ROWS - side) // 2 + 1))
 
 
 @dataclass(frozen=True)
