@@ -217,6 +217,25 @@ class Draws(Protocol):
 
 
 @runtime_checkable
+class Edits(Protocol):
+    """picture + words -> pictures that obey them
+
+    `picture` is uint8 (H, W, 3) of any size, and the results are of the same. `words` are an instruction ("make it
+    night"); for a method that goes by captions they are the caption of the edited picture, and such a method takes
+    `before`, the caption of the picture as it is. Beside these, a system takes only those of the following keywords
+    that mean something to it, under these names:
+
+    before: the caption of the picture as it is
+    steps: of the sampler
+    guidance: how far the words are exaggerated; 1 is as trained
+    image_guidance: how far the picture is held on to; 1 is as trained
+    strength: the share of the way to noise that the picture goes before it comes back, 0 to 1
+    """
+
+    def edit(self, picture: np.ndarray, words: str, *, count: int = 1, seed: int = 0) -> Drawing: ...
+
+
+@runtime_checkable
 class Finds(Protocol):
     """pictures + words -> a score for each picture, higher fits better"""
 
@@ -264,6 +283,7 @@ class Reposes(Protocol):
 
 ABILITIES: dict[type, str] = {
     Draws: "draw pictures from words",
+    Edits: "edit pictures by words",
     Finds: "rank pictures by words",
     Translates: "translate pictures",
     Styled: "take a style from a picture",
