@@ -47,6 +47,17 @@ def test_training_data_are_a_function_of_the_samples_numbers(name: str) -> None:
         assert np.array_equal(getattr(both, field)[1:], getattr(later, field))
 
 
+@pytest.mark.parametrize("name", world.TASKS)
+def test_what_recipes_are_tuned_on_is_not_what_they_are_scored_on(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world, "TEST", 3)
+    test, other = (world.TASKS[name](0, validate=validate) for validate in (False, True))
+    if isinstance(test, world.Reading):
+        asked = [task.unread[0] for task in (test, other)]
+    else:
+        asked = [task.test.given for task in (test, other)]
+    assert not any(np.array_equal(a, b) for a in asked[0] for b in asked[1])
+
+
 def test_a_claim_holds_only_beyond_the_scatter_of_the_seeds() -> None:
     table = tables.TABLES["constraints"]
     claim = table.claims[0]

@@ -1,7 +1,8 @@
 """Trains translation systems on the Sticker World, minutes each, and writes what they reach: run.py [NAME ...].
 
 Runs and results are kept in runs/translation, or in translation/ of the folder that $RUNS names. The page is written
-anew from all the results that there are.
+anew from all the results that there are. With --validate, other held-out scenes are asked, and nothing but the run and
+its picture is kept, in validation/ there: options are chosen by these, so that the page's scenes are new to them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +35,7 @@ SMALL = {"hold": 100_000, "learning_rate": 5e-4}
 
 @dataclass(frozen=True)
 class Recipe:
-    """One system on one task: its options, for so many minutes on one core, or, where given, so many steps."""
+    """One system on one task: its options, for its own minutes on one core (10 at most), or, where given, its steps."""
 
     system: str
     task: str
@@ -155,7 +157,9 @@ def results() -> dict[str, Any]:
 
 def keep(name: str, found: dict[str, Any]) -> None:
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(results() | {name: found}, indent=1))
+    fresh = RESULTS.with_suffix(f".{os.getpid()}")
+    fresh.write_text(json.dumps(results() | {name: found}, indent=1))
+    fresh.replace(RESULTS)
 
 
 def sheet(rows: list[np.ndarray], path: Path) -> None:
@@ -170,23 +174,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RECIPES)}; all by default")
     parser.add_argument("--minutes", type=float, help="instead of each recipe's own")
+    parser.add_argument("--validate", action="store_true", help="ask other scenes than the page's, and leave the page")
     options = parser.parse_args()
     for name in options.names or RECIPES:
         recipe = RECIPES[name]
         if options.minutes:
             recipe = replace(recipe, minutes=options.minutes)
-        task = TASKS[recipe.task](0)
-        model, samples = train(name, recipe, task)
+        task = TASKS[recipe.task](0, validate=options.validate)
+        model, samples = train(f"validation/{name}" if options.validate else name, recipe, task)
         made, scores = task.reached(model)
         found = {"task": recipe.task, "minutes": recipe.minutes, "samples": samples, "scores": dict(scores)}
-        print(name, found)
+        print(name, found, flush=True)
+        if options.validate:
+            sheet(task.shown(made), RUNS / f"validation/{name}.png")
+            continue
         keep(name, found)
         sheet(task.shown(made), Path(f"docs/images/translation/{name}.png"))
     for name in dict.fromkeys(RECIPES[n].task for n in options.names or RECIPES):
-        task = TASKS[name](0)
+        task = TASKS[name](0, validate=options.validate)
         for baseline, scores in task.baseline_scores().items():
+            if options.validate:
+                print(f"{name}: {baseline}", dict(scores), flush=True)
+                continue
             keep(f"{name}: {baseline}", {"task": name, "scores": dict(scores), "baseline": True})
-    page()
+    if not options.validate:
+        page()
 
 
 def behind(name: str, task: str, rows: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -34,6 +34,7 @@ NOUNS = tuple(
 )
 STYLE = 0.3  # what style weighs against content, for AdaIN
 TEST = 128  # held-out samples that everything is scored on
+VALIDATION = 10_000  # the number of the first of as many others, which recipes are tuned on
 Score = Mapping[str, float]
 
 
@@ -47,14 +48,17 @@ class Question:
 
 
 class Task:
-    """One kind of translation. `take` is its training data."""
+    """One kind of translation. `take` is its training data; what is asked is held out of them, and there are two sets
+    of questions: the test's, which results are of, and those to `validate` a recipe's options by."""
 
     measures: tuple[str, ...] = ("PSNR, dB",)
     decisive = 0  # which of them says what is better
     lower = False  # whether less of it is
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, *, validate: bool = False) -> None:
         self.seed = seed
+        first = VALIDATION if validate else 0
+        self.asked = range(first, first + TEST)  # the held-out numbers
 
     def take(self, numbers: Sequence[int]) -> Batch:
         raise NotImplementedError
@@ -68,7 +72,7 @@ class Task:
 
     @cached_property
     def test(self) -> Question:
-        return self.question(range(TEST))
+        return self.question(self.asked)
 
     def score(self, made: np.ndarray) -> Score:
         return {"PSNR, dB": psnr(((made.astype(float) - self.test.truth) ** 2).mean((1, 2, 3)))}
@@ -173,13 +177,12 @@ class Labels(Task):
 
     @cached_property
     def labels(self) -> np.ndarray:
-        return self.batch(range(TEST), "held-out").classes.numpy()
+        return self.batch(self.asked, "held-out").classes.numpy()
 
     def nearest(self, many: int = 1000) -> np.ndarray:
         known = self.question(range(many), held_out=False)
-        asked = self.batch(range(TEST), "held-out").classes.numpy()
         found = self.batch(range(many), "train").classes.numpy()
-        return known.truth[[int((found == one).mean((1, 2)).argmax()) for one in asked]]
+        return known.truth[[int((found == one).mean((1, 2)).argmax()) for one in self.labels]]
 
     def baselines(self) -> dict[str, np.ndarray]:
         known = self.batch(range(300), "train")
@@ -275,7 +278,7 @@ class Styles(Task):
     @cached_property
     def things(self) -> np.ndarray:
         """Where a thing is, in either style: bool (N, H, W)."""
-        truths = self.truths(range(TEST), "held-out")
+        truths = self.truths(self.asked, "held-out")
         return np.stack(
             [
                 np.any([render_labels(replace(t, style=s), SIDE, SIDE)[1] > 0 for s in ("fluent", "noto")], axis=0)
@@ -398,7 +401,7 @@ class Goods(Task):
 
     @cached_property
     def names(self) -> np.ndarray:
-        return np.array([t.things[0].noun for t in self.truths(range(TEST), "held-out")])
+        return np.array([t.things[0].noun for t in self.truths(self.asked, "held-out")])
 
     def score(self, made: np.ndarray) -> Score:
         """A picture shows the noun whose picture, in any colour of the test, is nearest to it."""
@@ -435,11 +438,12 @@ class Reading(Task):
         return Transferred(to_tensor(list(a)), to_tensor(list(b)), torch.from_numpy(classes))
 
     @cached_property
-    def asked(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.pictures(range(4 * TEST), "held-out", "noto")
+    def unread(self) -> tuple[np.ndarray, np.ndarray]:
+        first = self.asked.start
+        return self.pictures(range(first, first + 4 * TEST), "held-out", "noto")
 
     def reached(self, model: Any) -> tuple[np.ndarray, Score]:
-        shown, classes = self.asked
+        shown, classes = self.unread
         read = [model.classify(shown, backwards=backwards).argmax(1) for backwards in (False, True)]
         scores = zip(self.measures, (100 * float((each == classes).mean()) for each in read), strict=True)
         return model.translate(shown[:TEST], backwards=True), dict(scores)
@@ -447,16 +451,16 @@ class Reading(Task):
     def baseline_scores(self) -> dict[str, Score]:
         """Of what the training pictures look like, nothing but pixels."""
         known, classes = self.pictures(range(2000), "train", "fluent")
-        flat = [torch.from_numpy(each.reshape(len(each), -1) / 255.0) for each in (self.asked[0], known)]
+        flat = [torch.from_numpy(each.reshape(len(each), -1) / 255.0) for each in (self.unread[0], known)]
         nearest = classes[torch.cdist(*flat).argmin(1).numpy()]
-        right = 100 * float((nearest == self.asked[1]).mean())
+        right = 100 * float((nearest == self.unread[1]).mean())
         return {
             "chance": {self.measures[0]: 100 / len(NOUNS), self.measures[1]: np.nan},
             "nearest of 2,000 labelled pictures": {self.measures[0]: right, self.measures[1]: np.nan},
         }
 
     def shown(self, made: np.ndarray, count: int = 8) -> list[np.ndarray]:
-        return [self.asked[0][:count], made[:count]]
+        return [self.unread[0][:count], made[:count]]
 
 
 class Night(Task):
@@ -636,7 +640,7 @@ def segmenter(steps: int = 1200) -> Segmenter:
     return found
 
 
-TASKS: dict[str, Callable[[int], Task]] = {
+TASKS: dict[str, type[Task]] = {
     "lines": Lines, "shared": Shared, "labels": Labels, "painted labels": PaintedLabels, "timed labels": TimedLabels,
     "unpaired labels": UnpairedLabels, "styled labels": StyledLabels, "night": Night, "styles": Styles,
     "any style": AnyStyle, "holes": Holes, "goods": Goods, "reading": Reading,
