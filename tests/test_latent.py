@@ -314,6 +314,8 @@ def test_without_a_tokenizer_it_says_where_to_put_one(home, tmp_path):
 def test_sizes_that_are_no_multiple_and_unknown_samplers(model):
     with pytest.raises(BadInput, match="multiples of 4"):
         model.draw("a fox", size=(16, 33))
+    with pytest.raises(BadInput, match="not for ddim"):
+        model.sample(lambda x, t: None, model.noise(0, (16, 16)), 2, "ddim", karras=True)
     with pytest.raises(BadInput, match="No sampler 'magic'"):
         model.draw("a fox", size=(16, 16), sampler="magic")
 
@@ -373,6 +375,11 @@ def test_latents_encoded_beforehand_are_the_pictures():
     beforehand = Latents(posterior.mean, posterior.std, batch.captions)
     losses = [next(model.play(data, Rng(0, [0, 1])))[1]["denoising"] for data in (batch, beforehand)]
     assert torch.allclose(*losses, rtol=1e-5)
+
+
+def test_pictures_of_any_shape_train():
+    batch = Captioned(torch.zeros(2, 3, 8, 24), ("a fox", "a tree"))
+    assert next(LatentDiffusion(OWN).play(batch, Rng(0, [0, 1])))[1]["denoising"].isfinite()
 
 
 @pytest.mark.parametrize("joint", [True, False])

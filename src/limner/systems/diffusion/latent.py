@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -67,7 +67,130 @@ class UNet:
     heads: int = 8  # at every level, however wide
 
 
-class LatentDiffusion(System):
+class Parts:
+    """Autoencoder, text tower and U-Net, and what every model that is made of the three does with them."""
+
+    config: Any
+    autoencoder: AutoencoderKL
+    text: CLIPTextModel
+    unet: UNet2DConditionModel
+    tokenizer: CLIPTokenizer | None
+
+    def build(self, channels: int, *, joint_text: bool = False) -> None:
+        """Make the three by the config, for a U-Net that takes `channels`; only the U-Net learns, or the text tower
+        with it."""
+        config = self.config
+        self.autoencoder = build_autoencoder(config.autoencoder, config.size).requires_grad_(False)
+        self.text = build_text_tower(config.text).requires_grad_(joint_text)
+        self.unet = build_unet(config.unet, config.autoencoder, config.text, config.size, channels)
+        self.tokenizer = None  # comes with a folder; not part of the weights
+        if config.words:
+            self.tokenizer = word_tokenizer(config.words, config.text.tokens)
+            if len(self.tokenizer) != config.text.vocabulary:
+                raise BadInput(
+                    f"These {len(config.words)} words make {len(self.tokenizer)} tokens, but the text tower is built "
+                    f"for {config.text.vocabulary}: set text.vocabulary to their number."
+                )
+
+    @cached_property
+    def schedule(self) -> diffusion.Schedule:
+        schedule = diffusion.scaled_linear(*self.config.beta, self.config.timesteps)
+        return diffusion.zero_terminal_snr(schedule) if self.config.zero_terminal_snr else schedule
+
+    # Pictures <-> latents, words -> states (section 3.1 and 3.3)
+
+    def encode(self, pictures: Tensor, noise: Tensor | None = None) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> scaled latents (B, 4, H/8, W/8): the posterior's mode, or a sample at `noise`."""
+        posterior = self.autoencoder.encode(pictures, return_dict=False)[0]
+        latent: Tensor = posterior.mean if noise is None else posterior.mean + posterior.std * noise
+        return self.config.autoencoder.scale * latent
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Scaled latents (B, 4, h, w) -> pictures (B, 3, 8h, 8w), about [-1, 1], not clamped."""
+        pictures: Tensor = self.autoencoder.decode(latents / self.config.autoencoder.scale, return_dict=False)[0]
+        return pictures
+
+    def encode_words(self, words: Sequence[str]) -> Tensor:
+        """B texts -> (B, 77, 768): the last states of all tokens, after the final normalisation."""
+        if self.tokenizer is None:
+            raise CannotDo(
+                "This model came without a tokenizer, so it can't read words. Put CLIP's vocab.json and merges.txt "
+                "(the tokenizer folder of any Stable Diffusion v1) in a folder `tokenizer` beside the checkpoint."
+            )
+        tokens = self.tokenizer(
+            list(words), padding="max_length", truncation=True, max_length=self.config.text.tokens, return_tensors="pt"
+        ).input_ids
+        states: Tensor = self.text(tokens.to(self.device)).last_hidden_state
+        return states
+
+    def unread(self, words: str) -> tuple[str, ...]:
+        """The words of a text that come after the last token that fits in."""
+        if self.tokenizer is None:
+            return ()
+        inner = self.tokenizer(words, add_special_tokens=False, verbose=False).input_ids
+        return tuple(self.tokenizer.decode(inner[self.config.text.tokens - 2 :]).split())
+
+    @property
+    def device(self) -> torch.device:
+        found: torch.device = next(self.unet.parameters()).device
+        return found
+
+    # Noise <-> latents
+
+    def latent_shape(self, size: tuple[int, int] | None = None) -> tuple[int, int, int]:
+        """(channels, rows, columns) of the latent of a picture of this height and width."""
+        height, width = size or self.config.size
+        factor = self.config.autoencoder.factor
+        if min(width, height) < factor or width % factor or height % factor:
+            raise BadInput(f"Pictures of {width}x{height}: this model's width and height are multiples of {factor}.")
+        return self.config.autoencoder.channels, height // factor, width // factor
+
+    def noise(self, seed: int, size: tuple[int, int] | None = None) -> Tensor:
+        """The unit noise (1, 4, h, w) that the picture of a seed begins as."""
+        return torch.randn((1, *self.latent_shape(size)), generator=torch_rng(seed, "noise")).to(self.device)
+
+    def sample(
+        self,
+        denoise: diffusion.Denoise,
+        noise: Tensor,
+        steps: int,
+        sampler: Sampler,
+        fresh: diffusion.Noise | None = None,
+        watch: diffusion.Watch | None = None,
+        *,
+        karras: bool = False,
+    ) -> Tensor:
+        """Unit noise (B, 4, h, w) -> latents, in `steps` steps of a sampler at its usual timesteps, or at `karras`'
+        noise levels, where it goes by levels; `fresh(step)` is the noise that `euler_ancestral` adds."""
+        schedule = self.schedule
+        levels = diffusion.karras_sigmas if karras else diffusion.uniform_sigmas
+        if karras and sampler == "ddim":
+            raise BadInput("Karras' noise levels are for euler, euler_ancestral and dpm_solver, not for ddim.")
+        if self.config.zero_terminal_snr and sampler in ("euler", "euler_ancestral"):
+            raise BadInput(
+                f"{sampler} can't start at the infinite sigma of a zero-terminal-SNR schedule: take ddim or dpm_solver."
+            )
+        match sampler:
+            case "ddim":
+                spaced = diffusion.trailing_timesteps if self.config.zero_terminal_snr else diffusion.leading_timesteps
+                return diffusion.ddim(denoise, noise, schedule, spaced(schedule, steps), watch=watch)
+            case "dpm_solver":
+                timesteps: Sequence[float] = diffusion.trailing_timesteps(schedule, steps)
+                if karras:
+                    timesteps = schedule.timestep_at(levels(schedule, steps)[:-1]).tolist()
+                return diffusion.dpm_solver_2m(denoise, noise, schedule, timesteps, watch=watch)
+            case "euler":
+                sigmas = levels(schedule, steps)
+                return diffusion.euler(denoise, sigmas[0] * noise, schedule, sigmas, watch=watch)
+            case "euler_ancestral" if fresh is not None:
+                sigmas = levels(schedule, steps)
+                return diffusion.euler_ancestral(denoise, sigmas[0] * noise, schedule, sigmas, fresh, watch=watch)
+        raise BadInput(
+            f"No sampler {sampler!r} here: take ddim, euler, euler_ancestral (with fresh noise) or dpm_solver."
+        )
+
+
+class LatentDiffusion(Parts, System):
     config: Config
 
     @dataclass(frozen=True)
@@ -99,68 +222,14 @@ class LatentDiffusion(System):
     def __init__(self, config: Config | None = None) -> None:
         config = config or self.Config()
         super().__init__(config)
-        self.autoencoder = build_autoencoder(config.autoencoder, config.size).requires_grad_(False)
-        self.text = build_text_tower(config.text).requires_grad_(config.joint_text)
-        self.unet = build_unet(config.unet, config.autoencoder, config.text, config.size)
-        self.tokenizer: CLIPTokenizer | None = None  # comes with a folder; not part of the weights
-        if config.words:
-            self.tokenizer = word_tokenizer(config.words, config.text.tokens)
-            if len(self.tokenizer) != config.text.vocabulary:
-                raise BadInput(
-                    f"These {len(config.words)} words make {len(self.tokenizer)} tokens, but the text tower is built "
-                    f"for {config.text.vocabulary}: set text.vocabulary to their number."
-                )
+        self.build(config.autoencoder.channels, joint_text=config.joint_text)
         players = (self.unet, self.text) if config.joint_text else (self.unet,)
         self.players = {"unet": Player(players, adamw(config.learning_rate), warmup(config.warmup), config.ema)}
-
-    @cached_property
-    def schedule(self) -> diffusion.Schedule:
-        schedule = diffusion.scaled_linear(*self.config.beta, self.config.timesteps)
-        return diffusion.zero_terminal_snr(schedule) if self.config.zero_terminal_snr else schedule
-
-    # Pictures <-> latents, words -> states (section 3.1 and 3.3)
-
-    def encode(self, pictures: Tensor, noise: Tensor | None = None) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] -> scaled latents (B, 4, H/8, W/8): the posterior's mode, or a sample at `noise`."""
-        posterior = self.autoencoder.encode(pictures, return_dict=False)[0]
-        latent: Tensor = posterior.mean if noise is None else posterior.mean + posterior.std * noise
-        return self.config.autoencoder.scale * latent
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Scaled latents (B, 4, h, w) -> pictures (B, 3, 8h, 8w), about [-1, 1], not clamped."""
-        pictures: Tensor = self.autoencoder.decode(latents / self.config.autoencoder.scale, return_dict=False)[0]
-        return pictures
-
-    def encode_words(self, words: Sequence[str]) -> Tensor:
-        """B texts -> (B, 77, 768): the last states of all tokens, after the final normalisation."""
-        if self.tokenizer is None:
-            raise CannotDo(
-                "This latent diffusion model came without a tokenizer, so it can't read words. Put CLIP's vocab.json "
-                "and merges.txt (the tokenizer folder of any Stable Diffusion v1) in a folder `tokenizer` beside the "
-                "checkpoint."
-            )
-        tokens = self.tokenizer(
-            list(words), padding="max_length", truncation=True, max_length=self.config.text.tokens, return_tensors="pt"
-        ).input_ids
-        states: Tensor = self.text(tokens.to(self.device)).last_hidden_state
-        return states
-
-    def unread(self, words: str) -> tuple[str, ...]:
-        """The words of a text that come after the last token that fits in."""
-        if self.tokenizer is None:
-            return ()
-        inner = self.tokenizer(words, add_special_tokens=False, verbose=False).input_ids
-        return tuple(self.tokenizer.decode(inner[self.config.text.tokens - 2 :]).split())
 
     def predict(self, latents: Tensor, t: Tensor, text: Tensor) -> Tensor:
         """What the U-Net says of noisy latents (B, 4, h, w) at timesteps t (B,): the noise, or the velocity."""
         output: Tensor = self.unet(latents, t, text, return_dict=False)[0]
         return output
-
-    @property
-    def device(self) -> torch.device:
-        found: torch.device = next(self.unet.parameters()).device
-        return found
 
     # Training (equation 3)
 
@@ -171,7 +240,7 @@ class LatentDiffusion(System):
                 clean = batch.mean + batch.std * rng.normal("posterior", *shape).to(batch.mean)
                 clean = self.config.autoencoder.scale * clean
             else:
-                shape = self.latent_shape((batch.pictures.shape[3], batch.pictures.shape[2]))
+                shape = self.latent_shape((batch.pictures.shape[2], batch.pictures.shape[3]))
                 clean = self.encode(batch.pictures, rng.normal("posterior", *shape).to(batch.pictures))
         dropped = rng.uniform("caption drop") < self.config.unconditional
         with torch.set_grad_enabled(self.config.joint_text):
@@ -188,7 +257,7 @@ class LatentDiffusion(System):
         if isinstance(batch, Latents):
             shape = tuple(batch.mean.shape[1:])
         else:
-            shape = self.latent_shape((batch.pictures.shape[3], batch.pictures.shape[2]))
+            shape = self.latent_shape((batch.pictures.shape[2], batch.pictures.shape[3]))
         noise = rng.normal("preview", *shape)[:4].to(self.device)
         guided = self.guided(self.encode_words(captions), self.encode_words([""]), 5.0)
         denoise = diffusion.denoiser(guided, self.schedule, self.config.prediction)
@@ -260,18 +329,6 @@ class LatentDiffusion(System):
             walked.append(to_uint8(self._picture(noise, seeds[0], text, away, steps, guidance, sampler)))
         return np.concatenate(walked)
 
-    def latent_shape(self, size: tuple[int, int] | None = None) -> tuple[int, int, int]:
-        """(channels, rows, columns) of the latent of a picture of this height and width."""
-        height, width = size or self.config.size
-        factor = self.config.autoencoder.factor
-        if min(width, height) < factor or width % factor or height % factor:
-            raise BadInput(f"Pictures of {width}x{height}: this model's width and height are multiples of {factor}.")
-        return self.config.autoencoder.channels, height // factor, width // factor
-
-    def noise(self, seed: int, size: tuple[int, int] | None = None) -> Tensor:
-        """The unit noise (1, 4, h, w) that the picture of a seed begins as."""
-        return torch.randn((1, *self.latent_shape(size)), generator=torch_rng(seed, "noise")).to(self.device)
-
     def _picture(
         self,
         noise: Tensor,
@@ -301,39 +358,6 @@ class LatentDiffusion(System):
             return diffusion.guided(plain, worded, guidance)
 
         return output
-
-    def sample(
-        self,
-        denoise: diffusion.Denoise,
-        noise: Tensor,
-        steps: int,
-        sampler: Sampler,
-        fresh: diffusion.Noise | None = None,
-        watch: diffusion.Watch | None = None,
-    ) -> Tensor:
-        """Unit noise (B, 4, h, w) -> latents, in `steps` steps of a sampler at its usual timesteps; `fresh(step)` is
-        the noise that `euler_ancestral` adds."""
-        schedule = self.schedule
-        if self.config.zero_terminal_snr and sampler in ("euler", "euler_ancestral"):
-            raise BadInput(
-                f"{sampler} can't start at the infinite sigma of a zero-terminal-SNR schedule: take ddim or dpm_solver."
-            )
-        match sampler:
-            case "ddim":
-                spaced = diffusion.trailing_timesteps if self.config.zero_terminal_snr else diffusion.leading_timesteps
-                return diffusion.ddim(denoise, noise, schedule, spaced(schedule, steps), watch=watch)
-            case "dpm_solver":
-                timesteps = diffusion.trailing_timesteps(schedule, steps)
-                return diffusion.dpm_solver_2m(denoise, noise, schedule, timesteps, watch=watch)
-            case "euler":
-                sigmas = diffusion.uniform_sigmas(schedule, steps)
-                return diffusion.euler(denoise, sigmas[0] * noise, schedule, sigmas, watch=watch)
-            case "euler_ancestral" if fresh is not None:
-                sigmas = diffusion.uniform_sigmas(schedule, steps)
-                return diffusion.euler_ancestral(denoise, sigmas[0] * noise, schedule, sigmas, fresh, watch=watch)
-        raise BadInput(
-            f"No sampler {sampler!r} here: take ddim, euler, euler_ancestral (with fresh noise) or dpm_solver."
-        )
 
     # In the ecosystem's layout
 
@@ -414,9 +438,13 @@ def build_text_tower(config: TextTower) -> CLIPTextModel:
 
 
 def build_unet(
-    config: UNet, autoencoder: Autoencoder, text: TextTower, size: tuple[int, int] = (512, 512)
+    config: UNet,
+    autoencoder: Autoencoder,
+    text: TextTower,
+    size: tuple[int, int] = (512, 512),
+    channels: int | None = None,
 ) -> UNet2DConditionModel:
-    """The conditional U-Net (section 3.3) as diffusers' class."""
+    """The conditional U-Net (section 3.3) as diffusers' class; `channels` go in, if not those of the latent."""
     try:
         from diffusers import UNet2DConditionModel
     except ImportError:
@@ -425,7 +453,7 @@ def build_unet(
     up = {True: "CrossAttnUpBlock2D", False: "UpBlock2D"}
     return UNet2DConditionModel(
         sample_size=max(size) // autoencoder.factor,
-        in_channels=autoencoder.channels,
+        in_channels=channels or autoencoder.channels,
         out_channels=autoencoder.channels,
         block_out_channels=config.widths,
         down_block_types=tuple(down[attends] for attends in config.attention),
