@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -17,12 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from run import RECIPES, Recipe, train
-from world import RUNS, SIDE, TASKS, TEST, Score, Task, TimedLabels, spread_of_times
+from world import RUNS, SIDE, TASKS, TEST, Score, Task, TimedLabels, frechet, large, spread_of_times
 
 from limner.metrics.features import StickerNetwork
-from limner.metrics.frechet import FrechetDistance
 
 KEPT = RUNS / "tables.json"
 OUTPUTS = 5  # of one input, in the table of diversity
@@ -101,18 +98,12 @@ def told(made: np.ndarray) -> Score:
     network, labels = StickerNetwork(), TimedLabels(0)
     pairs = [(large(made[i, :JUDGED]), large(made[j, :JUDGED])) for i, j in combinations(range(len(made)), 2)]
     errors = ((made.astype(float) - labels.test.truth) ** 2).mean((2, 3, 4))  # (OUTPUTS, TEST)
-    distance = FrechetDistance(network.name, rounds=0)
-    distance.update(made=network.see(large(made.reshape(-1, SIDE, SIDE, 3))).features)
-    distance.update(real=network.see(large(reals())).features)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of few samples; every row has as many
-        apart = distance.value().value
     return {
         "perceptual distance": float(np.mean([network.distance(*pair).mean() for pair in pairs])),
         "L1 between outputs": float(
             np.mean([abs(made[i].astype(float) - made[j]).mean() for i, j in combinations(range(len(made)), 2)])
         ),
-        "Fréchet": apart,
+        "Fréchet": frechet(made.reshape(-1, SIDE, SIDE, 3), reals()),
         f"PSNR of the best of {OUTPUTS}, dB": float((10 * np.log10(255**2 / errors.min(0).clip(1))).mean()),
     }
 
@@ -120,12 +111,6 @@ def told(made: np.ndarray) -> Score:
 def reals() -> np.ndarray:
     """As many real scenes, none of them those of the test."""
     return TimedLabels(0).question(range(TEST, TEST + OUTPUTS * TEST)).truth
-
-
-def large(pictures: np.ndarray) -> np.ndarray:
-    return np.stack(
-        [np.asarray(Image.fromarray(p).resize((2 * SIDE, 2 * SIDE), Image.Resampling.BICUBIC)) for p in pictures]
-    )
 
 
 FCN = ("per-pixel", "per-class", "IoU")

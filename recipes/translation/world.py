@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from limner.data.kinds import Batch, Labelled, Masked, Paired, Transferred, Unpaired
 from limner.hub import load
+from limner.metrics.features import StickerNetwork
+from limner.metrics.frechet import FrechetDistance
 from limner.metrics.segmentation import SegmentationScores
 from limner.rng import Rng, derive, numpy_rng
 from limner.runs import Run, read_checkpoint
@@ -35,6 +40,7 @@ NOUNS = tuple(
 STYLE = 0.3  # what style weighs against content, for AdaIN
 TEST = 128  # held-out samples that everything is scored on
 VALIDATION = 10_000  # the number of the first of as many others, which recipes are tuned on
+ANSWERS = 8  # to one question, where there are many
 Score = Mapping[str, float]
 
 
@@ -222,11 +228,76 @@ class UnpairedLabels(TimedLabels):
         return Unpaired(to_tensor(list(colour_labels(maps.classes.numpy()))), self.batch(numbers, "train").pictures)
 
 
-def spread_of_times(count: int) -> np.ndarray:
-    """The timed labels' test again, at times of day that the map doesn't tell: uint8 (count, TEST, H, W, 3). There are
+class Answers(TimedLabels):
+    """The same as a question with many answers: of as many as `ANSWERS`, one should be like the truth.
+
+    That is decided by a perceptual distance, which neither flat pictures nor real ones of other things make small.
+    """
+
+    measures = (
+        f"perceptual distance of the best of {ANSWERS}", f"PSNR of the best of {ANSWERS}, dB",
+        "perceptual distance between answers", "Fréchet",
+    )  # fmt: skip
+    lower = True
+
+    def answered(self, model: Any) -> np.ndarray:
+        """uint8 (ANSWERS, N, H, W, 3)."""
+        return np.stack([model.translate(self.test.given, seed=seed) for seed in range(ANSWERS)])
+
+    def score(self, made: np.ndarray) -> Score:
+        network, truth, big = StickerNetwork(), large(self.test.truth), [large(each) for each in made]
+        apart = np.stack([network.distance(each, truth) for each in big])  # (ANSWERS, N)
+        errors = ((made.astype(float) - self.test.truth) ** 2).mean((2, 3, 4))
+        between = float(np.mean([network.distance(*pair) for pair in pairwise(big)]))
+        reals = range(self.asked.stop, self.asked.stop + ANSWERS * len(self.asked))  # none of which is asked
+        far = frechet(made.reshape(-1, SIDE, SIDE, 3), self.question(reals).truth)
+        found = float(apart.min(0).mean()), psnr(errors.min(0)), between, far
+        return dict(zip(self.measures, found, strict=True))
+
+    def baselines(self) -> dict[str, np.ndarray]:
+        known = self.batch(range(1000), "train")
+        shown, classes = to_uint8(known.pictures), known.classes.numpy()
+        nearest = np.stack([np.argsort(-(classes == one).mean((1, 2)))[:ANSWERS] for one in self.labels], 1)
+        flat = super().baselines()["each class in its mean colour"]
+        lit = np.stack([flat] * ANSWERS)
+        for made, scenes in zip(lit, nearest, strict=True):
+            for picture, asked, one in zip(made, self.labels, scenes, strict=True):
+                for k in set(np.unique(asked)) & set(np.unique(classes[one])):
+                    picture[asked == k] = shown[one][classes[one] == k].mean(0).round()
+        return {
+            "each class in its mean colour": np.stack([flat] * ANSWERS),
+            f"{ANSWERS} times: each class in its mean colour in one of the nearest of 1,000 training maps' scenes": lit,
+            f"{ANSWERS} nearest of 1,000 training maps": shown[nearest],
+            "the true scene at its times of day (the ceiling)": spread_of_times(ANSWERS, self.asked),
+        }
+
+    def shown(self, made: np.ndarray, count: int = 8) -> list[np.ndarray]:
+        given, *rest = super().shown(made[0], count)
+        return [given, *(each[:count] for each in made[:4]), rest[-1]]
+
+
+def large(pictures: np.ndarray) -> np.ndarray:
+    """At twice the size, for the sticker reader."""
+    size = 2 * pictures.shape[2], 2 * pictures.shape[1]
+    return np.stack([np.asarray(Image.fromarray(p).resize(size, Image.Resampling.BICUBIC)) for p in pictures])
+
+
+def frechet(made: np.ndarray, real: np.ndarray) -> float:
+    """The distance in the sticker reader's features, of few samples: for comparisons of as many."""
+    network = StickerNetwork()
+    distance = FrechetDistance(network.name, rounds=0)
+    distance.update(made=network.see(large(made)).features)
+    distance.update(real=network.see(large(real)).features)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return distance.value().value
+
+
+def spread_of_times(count: int, numbers: Sequence[int] = range(TEST)) -> np.ndarray:
+    """Scenes of the timed labels' test at times of day that the map doesn't tell: uint8 (count, N, H, W, 3). There are
     three times, and fewer where it is always day: some come more than once."""
-    truths = TimedLabels(0).truths(range(TEST), "held-out")
-    found = np.empty((count, TEST, SIDE, SIDE, 3), np.uint8)
+    truths = TimedLabels(0).truths(numbers, "held-out")
+    found = np.empty((count, len(truths), SIDE, SIDE, 3), np.uint8)
     for n, truth in enumerate(truths):
         times = times_of(truth.place, {thing.noun for thing in truth.things})
         for k in range(count):
@@ -642,6 +713,7 @@ def segmenter(steps: int = 1200) -> Segmenter:
 
 TASKS: dict[str, type[Task]] = {
     "lines": Lines, "shared": Shared, "labels": Labels, "painted labels": PaintedLabels, "timed labels": TimedLabels,
+    "answers": Answers,
     "unpaired labels": UnpairedLabels, "styled labels": StyledLabels, "night": Night, "styles": Styles,
     "any style": AnyStyle, "holes": Holes, "goods": Goods, "reading": Reading,
 }  # fmt: skip
