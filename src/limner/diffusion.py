@@ -122,8 +122,9 @@ def zero_terminal_snr(schedule: Schedule) -> Schedule:
     return Schedule((signal**2).float())
 
 
-def guided(unconditional: Tensor, conditional: Tensor, scale: float, rescale: float = 0.0) -> Tensor:
-    """Classifier-free guidance (Ho and Salimans 2022): extrapolate from the unconditional prediction.
+def guided(unconditional: Tensor, conditional: Tensor, scale: float | Tensor, rescale: float = 0.0) -> Tensor:
+    """Classifier-free guidance (Ho and Salimans 2022): extrapolate from the unconditional prediction. `scale` is one
+    number, or (B, 1, ...) with one for each sample.
 
     `rescale` in [0, 1] pulls each sample's standard deviation back to the conditional one's, against the overexposure
     that strong guidance brings (Lin et al. 2024, section 3.4; they use 0.7).

@@ -13,6 +13,8 @@ SYSTEMS = {
     "cyclegan": "limner.parity.cyclegan",
     "dalle-mini": "limner.parity.dalle_mini",
     "drit": "limner.parity.drit",
+    "edit-dataset": "limner.parity.edit_dataset",
+    "edit-metrics": "limner.parity.edit_metrics",
     "feature-networks": "limner.parity.feature_networks",
     "gcgan": "limner.parity.gcgan",
     "latent-diffusion": "limner.parity.latent_diffusion",

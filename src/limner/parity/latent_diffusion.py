@@ -162,19 +162,20 @@ def schedule(record: Record) -> Outputs:
     }
 
 
-@torch.inference_mode()
-def ddim(record: Record) -> Outputs:
+def filled_model(record: Record) -> LatentDiffusion:
+    """A model with the record's schedule and U-Net; its text tower and, unless given, its autoencoder are stand-ins."""
     options = record.options
-    schedule = options["schedule"]
+    schedule = options.get("schedule", {"kind": "scaled linear"})
     if schedule["kind"] != "scaled linear":
         raise BadInput(f"{record.path}: a {schedule['kind']!r} noise schedule; this check knows the scaled linear one")
+    small = Autoencoder(widths=(32,), blocks=1, channels=options["unet"]["out_channels"])
     model = LatentDiffusion(
         LatentDiffusion.Config(
-            autoencoder=autoencoder_config(options["vae"], options["scale_factor"]),
-            text=TextTower(vocabulary=2, width=options["unet"]["context_dim"], depth=1, heads=1),  # a stand-in
+            autoencoder=autoencoder_config(options["vae"], options["scale_factor"]) if "vae" in options else small,
+            text=TextTower(vocabulary=2, width=options["unet"]["context_dim"], depth=1, heads=1),
             unet=unet_config(options["unet"]),
-            beta=(schedule["linear_start"], schedule["linear_end"]),
-            timesteps=schedule["timesteps"],
+            beta=(schedule.get("linear_start", 0.00085), schedule.get("linear_end", 0.012)),
+            timesteps=schedule.get("timesteps", 1000),
         )
     ).eval()
     state = record.state()
@@ -182,14 +183,22 @@ def ddim(record: Record) -> Outputs:
     if len(published) != len(state):
         raise BadInput(f"{record.path}: there is more in its state than a U-Net and what is skipped")
     keys.fill(model.unet, keys.renamed(published, compvis.unet_names(published), record.path.name), record.path.name)
+    return model
 
-    formula = re.search(r"[\w().*/+-]*make_input\('noise%d' % i\)", record.transform("noise"))
+
+def numbered(record: Record, name: str) -> diffusion.Noise:
+    """`noise(step)` of an input whose formula has `make_input('NAME%d' % ...)` in it."""
+    pattern = r"make_input\('(\w+)%d' % \w+\)"
+    formula = re.search(rf"[\w().*/+-]*{pattern}", record.transform(name))
     if formula is None:
-        raise BadInput(f"{record.path}: no formula for the noise of step i")
+        raise BadInput(f"{record.path}: no formula for the {name} of step i")
+    return lambda step: record.input(name, re.sub(pattern, rf"make_input('\g<1>{step}')", formula[0]))
 
-    def noise(step: int) -> Tensor:
-        return record.input("noise", formula[0].replace("'noise%d' % i", f"'noise{step}'"))
 
+@torch.inference_mode()
+def ddim(record: Record) -> Outputs:
+    options = record.options
+    model = filled_model(record)
     visited = diffusion.leading_timesteps(model.schedule, options["ddim_steps"])
     guided = model.guided(record.input("text"), record.input("null_text"), options["scale"])
     final = diffusion.ddim(
@@ -198,7 +207,7 @@ def ddim(record: Record) -> Outputs:
         model.schedule,
         visited,
         eta=options["ddim_eta"],
-        noise=noise,
+        noise=numbered(record, "noise"),
     )
     return {"ddim_timesteps": visited[::-1], "final_latent": final, "n_params": count(model.unet.parameters())}
 

@@ -1,0 +1,23 @@
+"""A latent diffusion model that knows a few words and nothing else: first weights, a latent of 8x12."""
+
+from __future__ import annotations
+
+import torch
+
+from limner.systems.diffusion.latent import Autoencoder, LatentDiffusion, TextTower, UNet
+from limner.systems.diffusion.tokens import vocabulary
+
+WORDS = ("a", "fox", "hare", "at", "night", "in", "the", "snow", "red")
+
+
+def small_diffusion(size: tuple[int, int] = (32, 48)) -> LatentDiffusion:
+    torch.manual_seed(0)
+    text = TextTower(vocabulary=len(vocabulary(WORDS)[0]), width=32, depth=1, heads=2, hidden=32, tokens=16)
+    config = LatentDiffusion.Config(
+        autoencoder=Autoencoder(widths=(32, 32, 32), blocks=1),
+        text=text,
+        unet=UNet(widths=(32, 64), attention=(True, True), blocks=1, heads=4),
+        size=size,
+        words=WORDS,
+    )
+    return LatentDiffusion(config).eval()
