@@ -34,8 +34,8 @@ OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "
 
 def from_folder(path: Path) -> LatentDiffusion:
     """Open a diffusers folder of Stable Diffusion v1's kind, of any size. BadCheckpoint names what doesn't fit."""
-    unet, autoencoder, text = (_json(path / part / "config.json") for part in ("unet", "vae", "text_encoder"))
-    scheduler = _json(path / "scheduler" / "scheduler_config.json")
+    unet, autoencoder, text = (json_in(path / part / "config.json") for part in ("unet", "vae", "text_encoder"))
+    scheduler = json_in(path / "scheduler" / "scheduler_config.json")
     if scheduler.get("beta_schedule") != "scaled_linear" or scheduler.get("trained_betas") is not None:
         raise BadCheckpoint(f"{path / 'scheduler'}: not Stable Diffusion v1's noise schedule, which is scaled_linear.")
     predictions: dict[str, Prediction] = {"epsilon": "epsilon", "v_prediction": "velocity"}
@@ -85,15 +85,15 @@ def from_folder(path: Path) -> LatentDiffusion:
         raise BadCheckpoint(
             f"{path / 'text_encoder'}: Stable Diffusion v1's text tower uses quick_gelu, not {text['hidden_act']}."
         )
-    fill(model.unet, tensors(_weights(path / "unet", "diffusion_pytorch_model")), f"{where}/unet")
+    fill(model.unet, tensors(weights_in(path / "unet", "diffusion_pytorch_model")), f"{where}/unet")
     fill(
-        model.autoencoder, _modern_attention(tensors(_weights(path / "vae", "diffusion_pytorch_model"))), f"{where}/vae"
+        model.autoencoder, _modern_attention(tensors(weights_in(path / "vae", "diffusion_pytorch_model"))), f"{where}/vae"
     )
-    words = compvis.without_position_ids(tensors(_weights(path / "text_encoder", "model", "pytorch_model")))
+    words = compvis.without_position_ids(tensors(weights_in(path / "text_encoder", "model", "pytorch_model")))
     fill(
         model.text, {name.removeprefix("text_model."): value for name, value in words.items()}, f"{where}/text_encoder"
     )
-    model.tokenizer = _tokenizer(path / "tokenizer")
+    model.tokenizer = tokenizer_in(path / "tokenizer")
     return model.eval()
 
 
@@ -104,14 +104,14 @@ def from_single_file(path: Path, tokenizer: Path | None = None, *, average: bool
     average: take the U-Net's moving average where the file has both
     """
     model = from_tensors(tensors(path), str(path), average=average)
-    model.tokenizer = _tokenizer(tokenizer) if tokenizer else tokenizer_beside(path)
+    model.tokenizer = tokenizer_in(tokenizer) if tokenizer else tokenizer_beside(path)
     return model
 
 
 def tokenizer_beside(path: Path) -> CLIPTokenizer | None:
     """What cuts words for a single file: the folder `tokenizer` beside it, if that is there."""
     beside = path.parent / "tokenizer"
-    return _tokenizer(beside) if beside.is_dir() else None
+    return tokenizer_in(beside) if beside.is_dir() else None
 
 
 def from_tensors(
@@ -178,7 +178,8 @@ def _modern_attention(autoencoder: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return compvis.flattened_attention({modern(name): value for name, value in autoencoder.items()})
 
 
-def _weights(folder: Path, *stems: str) -> Path:
+def weights_in(folder: Path, *stems: str) -> Path:
+    """The file of weights in a folder of the hub's: `stem.safetensors`, or an older kind."""
     candidates = [
         folder / f"{stem}{variant}.{suffix}"
         for suffix in ("safetensors", "bin")
@@ -191,11 +192,12 @@ def _weights(folder: Path, *stems: str) -> Path:
     return found
 
 
-def _json(path: Path) -> dict[str, Any]:
+def json_in(path: Path) -> dict[str, Any]:
+    """A JSON object; anything else is a BadCheckpoint."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadCheckpoint(f"{path}: not a Stable Diffusion folder, or not all of it: {error.strerror}.") from None
+        raise BadCheckpoint(f"{path}: not the folder of such a model, or not all of it: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:
         raise BadCheckpoint(f"{path}: not JSON: {error}.") from None
     if not isinstance(content, dict):
@@ -203,12 +205,12 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _tokenizer(folder: Path) -> CLIPTokenizer:
+def tokenizer_in(folder: Path) -> CLIPTokenizer:
     """CLIP's tokenizer from its files; nothing is asked of the network."""
     try:
         from transformers import CLIPTokenizer
     except ImportError:
-        raise MissingExtra("Latent diffusion", "diffusion") from None
+        raise MissingExtra("CLIP's tokenizer", "diffusion") from None
     if not (folder / "tokenizer.json").is_file() and not (folder / "vocab.json").is_file():
         raise BadCheckpoint(f"{folder}: no tokenizer in it; it should hold vocab.json and merges.txt.")
     try:
