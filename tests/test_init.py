@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations
 
 from limner.nn import init
+from limner.nn.spectral_norm import spectral_norm
 
 DRAWS: list[tuple[Callable[[nn.Module], None], float]] = [
     (init.normal, 0.02),
@@ -18,7 +18,7 @@ DRAWS: list[tuple[Callable[[nn.Module], None], float]] = [
 
 
 @pytest.mark.parametrize(("draw", "std"), DRAWS)
-@pytest.mark.parametrize("wrap", [lambda layer: layer, parametrizations.spectral_norm])
+@pytest.mark.parametrize("wrap", [lambda layer: layer, spectral_norm])
 def test_weights_have_the_published_spread(
     draw: Callable[[nn.Module], None], std: float, wrap: Callable[[nn.Module], nn.Module]
 ) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from limner.data.kinds import Labelled
 from limner.data.prepare import Preparation
@@ -23,6 +22,7 @@ from limner.errors import BadInput
 from limner.losses import critic, feature_matching, hinge
 from limner.nn import init, vgg
 from limner.nn.label_maps import accepted_map, checked, coloured, one_hot
+from limner.nn.spectral_norm import spectral_norm
 from limner.rng import Rng, torch_rng
 from limner.system import Game, Player, System, adam, frozen, held_then_falling, to_uint8
 from limner.systems.translation.pictures import taken
