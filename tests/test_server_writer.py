@@ -95,8 +95,8 @@ def test_a_second_try_helps(server: str, tmp_path: Path, mode: str, times: int) 
     ("mode", "message"),
     [
         ("html", "web page"),
-        ("garbage", "no chat completion"),
-        ("deep", "no chat completion"),
+        ("garbage", "no completion"),
+        ("deep", "no completion"),
         ("huge", "more than"),
         ("null", "without text"),
         ("prose", "asked twice: there is no JSON"),

@@ -38,7 +38,8 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
-def _explained(path: Path, size: int) -> Iterator[None]:
+def explained(path: Path, size: int) -> Iterator[None]:
+    """An `OSError` inside becomes an error that says what to do about writing `size` bytes to `path`."""
     try:
         yield
     except OSError as error:
@@ -55,7 +56,7 @@ def _explained(path: Path, size: int) -> Iterator[None]:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a crash, sees either the old content or all of the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with _explained(path, len(content)):
+    with explained(path, len(content)):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -110,7 +111,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     }
     temporary = path.with_name(f".{path.name}.tmp")
     size = sum(len(content) for content in files.values())
-    with _explained(path, size):
+    with explained(path, size):
         shutil.rmtree(temporary, ignore_errors=True)
         try:
             temporary.mkdir(parents=True)
@@ -248,7 +249,7 @@ class Run:
         """Append one line to `log.jsonl`."""
         line = json.dumps(entry) + "\n"
         with (
-            _explained(self.path / "log.jsonl", len(line)),
+            explained(self.path / "log.jsonl", len(line)),
             open(self.path / "log.jsonl", "a", encoding="utf-8") as file,
         ):
             file.write(line)

@@ -1,11 +1,11 @@
-"""One question to a chat-completions server: bounded in time and size, retried when it is busy, never redirected."""
+"""One question to a completions server: bounded in time and size, retried when it is busy, never redirected."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -17,6 +17,7 @@ from limner.errors import BadInput, LimnerError
 
 _BUSY = frozenset({429, 500, 502, 503, 504})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+RETELLING: Mapping[str, Any] = {"temperature": 0.3, "response_format": {"type": "json_object"}}
 
 
 @dataclass(frozen=True)
@@ -38,23 +39,49 @@ class _Busy(Exception):
 
 
 class Chat:
-    """Asks `model` at `url`. Raises BadInput for an address that can't be one."""
+    """Asks `model` at `url`. Raises BadInput for an address that can't be one.
+
+    settings: of the sampling, sent along with every question
+    """
 
     def __init__(
-        self, url: str, model: str, key: str, limits: Limits, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        url: str,
+        model: str,
+        key: str,
+        limits: Limits,
+        *,
+        settings: Mapping[str, Any] = RETELLING,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.endpoint = endpoint_of(url)
+        self.settings = dict(settings)
         self._model, self._key, self._limits, self._sleep = model, key.strip(), limits, sleep
         if re.search(r"[^\x21-\x7e]", self._key):
             raise BadInput("The writer's key holds spaces or other odd characters. Set LIMNER_WRITER_KEY again.")
-        self._plain_json = True  # whether the server takes `response_format`
 
     def ask(self, messages: Sequence[dict[str, str]]) -> str:
         """The text of the model's answer. Raises LimnerError with what happened and what to do."""
+        return self._content(self._answer(self.endpoint, {"messages": list(messages)}))
+
+    def complete(self, prompt: str) -> str:
+        """How the model goes on with a prompt, at an address that ends in /completions. Raises as `ask`."""
+        return self._content(self._answer(self.endpoint, {"prompt": prompt}))
+
+    def flagged(self, text: str) -> bool:
+        """Whether the server's moderation flags a text: /moderations beside the completions. Raises as `ask`."""
+        endpoint = re.sub(r"(/chat)?/completions$", "/moderations", self.endpoint)
+        data = self._answer(endpoint, {"input": text})
+        try:
+            return bool(json.loads(data)["results"][0]["flagged"])
+        except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+            raise self._failed("answered something that is no moderation", "Ask another for moderation") from None
+
+    def _answer(self, endpoint: str, asked: Mapping[str, Any]) -> bytes:
         deadline = time.monotonic() + self._limits.total
         for tried in range(1, self._limits.tries + 1):
             try:
-                return self._content(self._send(messages, deadline))
+                return self._send(endpoint, asked, deadline)
             except _Busy as busy:
                 wait = min(busy.wait if busy.wait is not None else 2.0 ** (tried - 1), self._limits.longest_wait)
                 if tried == self._limits.tries or time.monotonic() + wait > deadline:
@@ -64,10 +91,8 @@ class Chat:
                 self._sleep(wait)
         raise AssertionError("the last try either answers or raises")
 
-    def _send(self, messages: Sequence[dict[str, str]], deadline: float) -> bytes:
-        body: dict[str, Any] = {"model": self._model, "messages": list(messages), "temperature": 0.3}
-        if self._plain_json:
-            body["response_format"] = {"type": "json_object"}
+    def _send(self, endpoint: str, asked: Mapping[str, Any], deadline: float) -> bytes:
+        body = {**asked} if "input" in asked else {"model": self._model, **asked, **self.settings}
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
@@ -77,7 +102,7 @@ class Chat:
         try:
             with (
                 httpx.Client(timeout=timeout, follow_redirects=False, trust_env=not near) as client,
-                client.stream("POST", self.endpoint, json=body, headers=headers) as response,
+                client.stream("POST", endpoint, json=body, headers=headers) as response,
             ):
                 data = self._read(response, deadline)
                 status, location = response.status_code, response.headers.get("location", "")
@@ -92,9 +117,9 @@ class Chat:
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise self._failed(f"broke off ({type(error).__name__})", "Try again") from None
-        if status == 400 and self._plain_json and b"response_format" in data:
-            self._plain_json = False
-            return self._send(messages, deadline)
+        if status == 400 and "response_format" in self.settings and b"response_format" in data:
+            del self.settings["response_format"]  # a server that doesn't take it
+            return self._send(endpoint, asked, deadline)
         self._judge(status, location, wait, data)
         return data
 
@@ -113,7 +138,9 @@ class Chat:
     def _judge(self, status: int, location: str, wait: float | None, data: bytes) -> None:
         if 300 <= status < 400:
             host = urlsplit(location).netloc or "another page"
-            raise self._failed(f"wants to send the story on to {host}", "Redirects are refused; give the final address")
+            raise self._failed(
+                f"wants to send the question on to {host}", "Redirects are refused; give the final address"
+            )
         if status in (401, 403):
             raise self._failed(f"refused the key (status {status})", "Set LIMNER_WRITER_KEY to a valid key")
         if status in _BUSY:
@@ -137,10 +164,11 @@ class Chat:
         if data.lstrip()[:1] == b"<":
             raise self._failed("answered with a web page", "Give the address of its API, which often ends in /v1")
         try:
-            content = json.loads(data)["choices"][0]["message"]["content"]
+            choice = json.loads(data)["choices"][0]
+            content = choice["message"]["content"] if "message" in choice else choice["text"]
         except (ValueError, KeyError, IndexError, TypeError, RecursionError):
             raise self._failed(
-                "answered something that is no chat completion", "Give the address of an OpenAI-compatible API"
+                "answered something that is no completion", "Give the address of an OpenAI-compatible API"
             ) from None
         if not isinstance(content, str):
             raise self._failed("answered without text", "Try another --writer-model")
@@ -154,7 +182,8 @@ class Chat:
 
 
 def endpoint_of(url: str) -> str:
-    """The chat-completions address of a server: `http://host:1234` and `https://host/v1` are completed."""
+    """The completions address of a server: `http://host:1234` and `https://host/v1` are those of its chat, and what
+    ends in /completions is taken as it stands."""
     try:
         parts = urlsplit(url.strip())
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -167,7 +196,7 @@ def endpoint_of(url: str) -> str:
             "--writer holds a user name or password. Put the key into LIMNER_WRITER_KEY, and leave it out here."
         )
     path = parts.path.rstrip("/")
-    if not path.endswith("/chat/completions"):
+    if not path.endswith("/completions"):
         path = f"{path or '/v1'}/chat/completions"
     return parts._replace(path=path, fragment="").geturl()
 
