@@ -1,4 +1,4 @@
-"""A latent diffusion model that knows a few words and nothing else: first weights, a latent of 8x12."""
+"""A latent diffusion model that knows a few words and nothing else: first weights, a latent of 4x6."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from limner.systems.diffusion.tokens import vocabulary
 WORDS = ("a", "fox", "hare", "at", "night", "in", "the", "snow", "red")
 
 
-def small_diffusion(size: tuple[int, int] = (32, 48)) -> LatentDiffusion:
+def small_diffusion(size: tuple[int, int] = (16, 24)) -> LatentDiffusion:
     torch.manual_seed(0)
     text = TextTower(vocabulary=len(vocabulary(WORDS)[0]), width=32, depth=1, heads=2, hidden=32, tokens=16)
     config = LatentDiffusion.Config(
@@ -20,4 +20,7 @@ def small_diffusion(size: tuple[int, int] = (32, 48)) -> LatentDiffusion:
         size=size,
         words=WORDS,
     )
-    return LatentDiffusion(config).eval()
+    model = LatentDiffusion(config).eval()
+    with torch.no_grad():  # what it says is small, so that a trajectory of a few steps isn't chaotic
+        model.unet.conv_out.weight *= 0.25
+    return model
