@@ -6,6 +6,7 @@ import torch
 
 from limner.data.kinds import Paired
 from limner.errors import BadInput
+from limner.nn import init
 from limner.rng import Rng
 from limner.system import Styled, Translates
 from limner.systems.translation.cross_domain import Critic, CrossDomain, Decoder, Encoder, reverse
@@ -64,6 +65,14 @@ def test_a_critic_scores_every_eight_cells_by_themselves() -> None:
     assert scores[0].shape == (1, 32)
     moved = (scores[0] != scores[1])[0].nonzero().flatten()
     assert 0 < len(moved) <= 4 and set(moved.tolist()) <= {0, 2, 4, 6}, "the left halves of the upper rows"
+
+
+def test_what_is_the_same_in_every_cell_reaches_the_picture() -> None:
+    torch.manual_seed(0)
+    decoder, code = Decoder(3, 4).eval(), torch.rand(1, 3, 1, 1).expand(-1, -1, 2, 2)
+    init.normal(decoder)
+    weak, strong = decoder(code), decoder(100 * code)  # a norm over one picture would make them the same
+    assert (strong - weak).abs().mean() > 0.5 * strong.abs().mean() > 0
 
 
 def test_other_sizes_are_refused(model: CrossDomain) -> None:

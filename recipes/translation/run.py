@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 from rich.progress import Progress
-from world import RUNS, SIDE, STYLE, TASKS, TEST, Tagger, Task
+from world import NOUNS, RUNS, SIDE, STYLE, TASKS, TEST, Tagger, Task
 
 import limner
 from limner.rng import derive
@@ -49,6 +49,7 @@ class Recipe:
 SQUARE = (SIDE, SIDE)
 UNPAIRED = {"width": 16, "blocks": 2, "discriminator_width": 24, "discriminator_depth": 3, "scales": 1,
             "learning_rate": 5e-4}  # fmt: skip
+DRAWING = {"classes": tuple(each.name for each in NOUNS), "width": 48, "learning_rate": 4e-4}
 
 RECIPES = {
     "pix2pix": Recipe("pix2pix", "lines", SMALL | {"width": 32, "depth": 5, "discriminator_width": 32, "field": 34}),
@@ -66,7 +67,7 @@ RECIPES = {
         {"size": SQUARE, "width": 16, "layers": ("relu1_2", "relu2_2", "relu3_3", "relu4_3"), "hidden": 128,
          "padding": 8, "descriptor_padding": 8, "pixels": 500, "exemplars": 400, "learning_rate": 1e-3},
     ),
-    "cross-domain": Recipe("cross-domain", "shared", {"size": SIDE, "width": 24}, batch=1),
+    "cross-domain": Recipe("cross-domain", "shared", {"size": SIDE, "width": 24, "learning_rate": 5e-4}, minutes=10),
     "pix2pixhd": Recipe(
         "pix2pixhd", "labels",
         {"hold": 100_000, "width": 16, "downsamplings": 2, "blocks": 3, "discriminator_width": 16,
@@ -119,6 +120,8 @@ RECIPES = {
         "unit-digits", "reading",
         {"channels": (3, 3), "classes": 12, "width": 16, "discriminator_width": 24, "learning_rate": 5e-4}, batch=16,
     ),
+    "msgan-dcgan": Recipe("msgan-dcgan", "drawn", DRAWING, 16, steps=3000),
+    "msgan-dcgan without its term": Recipe("msgan-dcgan", "drawn", DRAWING | {"mode_seeking": 0.0}, 16, steps=3000),
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from colorsys import hsv_to_rgb
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import pairwise
@@ -16,10 +17,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from limner.data.kinds import Batch, Labelled, Masked, Paired, Transferred, Unpaired
+from limner.data.kinds import Batch, Captioned, Labelled, Masked, Paired, Transferred, Unpaired
 from limner.hub import load
 from limner.metrics.features import StickerNetwork
 from limner.metrics.frechet import FrechetDistance
+from limner.metrics.neighbours import Neighbours
 from limner.metrics.segmentation import SegmentationScores
 from limner.rng import Rng, derive, numpy_rng
 from limner.runs import Run, read_checkpoint
@@ -328,7 +330,7 @@ class Styles(Task):
     The backdrop is the same in both, so that leaving a picture alone goes a long way. What counts is the things.
     """
 
-    measures = ("PSNR on the things, dB", "PSNR, dB", "L1 on the things")
+    measures = ("PSNR on the things, dB", "L1 on the things", "nearer the truth than what was given, %")
 
     def take(self, numbers: Sequence[int]) -> Unpaired:
         sides = (
@@ -358,13 +360,17 @@ class Styles(Task):
         )
 
     def score(self, made: np.ndarray) -> Score:
-        apart = made.astype(float) - self.test.truth
-        there = [each[where] for each, where in zip(apart, self.things, strict=True)]
-        return {
-            "PSNR on the things, dB": psnr(np.array([(each**2).mean() for each in there])),
-            "PSNR, dB": psnr((apart**2).mean((1, 2, 3))),
-            "L1 on the things": float(np.mean([abs(each).mean() for each in there])),
-        }
+        def apart(other: np.ndarray) -> list[np.ndarray]:
+            return [each[where] for each, where in zip(made.astype(float) - other, self.things, strict=True)]
+
+        missed, moved = apart(self.test.truth), apart(self.test.given)
+        errors = [np.array([(each**2).mean() for each in all_of_it]) for all_of_it in (missed, moved)]
+        values = (
+            psnr(errors[0]),
+            float(np.mean([abs(each).mean() for each in missed])),
+            100 * float((errors[0] < errors[1]).mean()),
+        )
+        return dict(zip(self.measures, values, strict=True))
 
     def baselines(self) -> dict[str, np.ndarray]:
         return {
@@ -418,24 +424,94 @@ class Holes(Task):
         return {"the visible pixels' mean colour": mean, "each row's median colour": row}
 
 
-class Shared(Lines):
-    """Line drawing -> colours, and who belongs to whom: each line drawing is to find its scene among all 128."""
+class Shared(Task):
+    """A thing on a coloured ground -> the same thing in another's colour: what two domains share, and what is each
+    one's own (the paper's MNIST-CD/CB, with stickers). In x, things are grey and the ground has a colour; in y, things
+    have one, on black. The colour that is wanted comes from a picture of y that shows some other thing.
+    """
 
-    measures = ("PSNR, dB", "found its scene, %")
+    measures = ("PSNR, dB", "found its other half, %")
+
+    def pairs(self, numbers: Sequence[int], split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Pictures x and y, uint8 (N, H, W, 3) each."""
+        x, y = [], []
+        for n in numbers:
+            draw = numpy_rng(self.seed, "shared", split, n)
+            alpha, grey = greys(NOUNS[draw.integers(len(NOUNS))].name, draw)
+            x.append((1 - alpha) * any_colour(draw) + alpha * grey)
+            y.append(alpha * grey * any_colour(draw))
+        return tuple((255 * np.stack(each)).round().astype(np.uint8) for each in (x, y))  # type: ignore[return-value]
+
+    def take(self, numbers: Sequence[int]) -> Paired:
+        return Paired(*(to_tensor(list(each)) for each in self.pairs(numbers, "train")))
+
+    def question(self, numbers: Sequence[int], *, held_out: bool = True) -> Question:
+        x, y = self.pairs(numbers, "held-out" if held_out else "train")
+        return Question(x, painted(y, np.roll(y, 1, 0)), {"style": np.roll(y, 1, 0)})
+
+    def answered(self, model: Any) -> np.ndarray:
+        return np.asarray(model.translate(self.test.given, style=model.style_of(self.test.beside["style"])))
 
     def reached(self, model: Any) -> tuple[np.ndarray, Score]:
         made = self.answered(model)
-        drawn, painted = model.shared_of(self.test.given), model.shared_of(self.test.truth, backwards=True)
-        return made, self.score(made) | {"found its scene, %": recall(drawn.flatten(1), painted.flatten(1))}
+        x, y = model.shared_of(self.test.given), model.shared_of(self.test.truth, backwards=True)
+        return made, self.score(made) | {self.measures[1]: found(x, y)}
+
+    def baselines(self) -> dict[str, np.ndarray]:
+        known, style = self.question(range(1000), held_out=False), self.test.beside["style"]
+        nearest = torch.cdist(outlines(self.test.given), outlines(known.given)).argmin(1).numpy()
+        return {
+            "the picture of the wanted colour as it is": style,
+            "nearest of 1,000 training pairs by outlines, in the wanted colour": painted(known.truth[nearest], style),
+        }
 
     def baseline_scores(self) -> dict[str, Score]:
-        apart = {name: np.nan for name in self.baselines()}
-        pixels = [torch.from_numpy(each.reshape(TEST, -1) / 255.0) for each in (self.test.given, self.test.truth)]
-        apart["the line drawing as it is"] = recall(*pixels)
-        return {name: self.score(made) | {"found its scene, %": apart[name]} for name, made in self.baselines().items()}
+        """Beside the pictures: how well pixels, and how well outlines, find the other half."""
+        pixels, drawn = (
+            found(see(self.test.given), see(self.test.truth))
+            for see in (lambda pictures: torch.from_numpy(pictures / 255.0).flatten(1), outlines)
+        )
+        rows = zip(self.baselines().items(), (pixels, drawn), strict=True)
+        return {name: self.score(made) | {self.measures[1]: right} for (name, made), right in rows}
+
+    def shown(self, made: np.ndarray, count: int = 8) -> list[np.ndarray]:
+        return [each[:count] for each in (self.test.given, self.test.beside["style"], made, self.test.truth)]
 
 
-def recall(asked: torch.Tensor, known: torch.Tensor) -> float:
+def greys(name: str, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A sticker's opacity and its greys, from a dark one to white, somewhere in the picture: (H, W, 1) in [0, 1]."""
+    side = int(draw.integers(SIDE // 2, SIDE - 4))
+    x, y = (int(each) for each in draw.integers(0, SIDE - side, 2))
+    sprite = sticker("fluent", name, side, None, bool(draw.integers(2)), PLAIN)
+    black, white = np.zeros((SIDE, SIDE, 3), np.uint8), np.full((SIDE, SIDE, 3), 255, np.uint8)
+    blend(black, sprite, x, y)
+    blend(white, sprite, x, y)
+    alpha = 1 - (white.astype(float) - black)[..., :1] / 255
+    grey = black.mean(-1, keepdims=True) / 255 / alpha.clip(1 / 255)
+    return alpha, 0.3 + 0.7 * (grey / grey.max()).clip(0, 1)
+
+
+def any_colour(draw: np.random.Generator) -> np.ndarray:
+    """Any hue, vivid and rather bright: (3,) in [0, 1]."""
+    return np.array(hsv_to_rgb(draw.uniform(), draw.uniform(0.5, 1), draw.uniform(0.5, 1)))
+
+
+def painted(pictures: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Things of one colour on black in that of others, both uint8 (N, H, W, 3): a colour is its brightest pixel's."""
+    ours, theirs = (each.max((1, 2), keepdims=True).astype(float) for each in (pictures, like))
+    grey = pictures.max(-1, keepdims=True) / ours.max(-1, keepdims=True)
+    made: np.ndarray = (grey * theirs).round().astype(np.uint8)
+    return made
+
+
+def outlines(pictures: np.ndarray) -> torch.Tensor:
+    """Where the brightness of (N, H, W, 3) changes, whatever the colours: (N, D), of length 1."""
+    brightness = torch.from_numpy(pictures.mean(-1))
+    across, down = brightness.diff(dim=2)[:, 1:].abs(), brightness.diff(dim=1)[..., 1:].abs()
+    return F.normalize((across + down).flatten(1))
+
+
+def found(asked: torch.Tensor, known: torch.Tensor) -> float:
     """How many rows of (N, D) are nearest to their own row of another (N, D), in per cent."""
     nearest = torch.cdist(asked.double(), known.double()).argmin(1)
     return 100 * float((nearest == torch.arange(len(asked))).double().mean())
@@ -532,6 +608,72 @@ class Reading(Task):
 
     def shown(self, made: np.ndarray, count: int = 8) -> list[np.ndarray]:
         return [self.unread[0][:count], made[:count]]
+
+
+class Drawn(Task):
+    """Pictures of a class from noise: a noun, large, somewhere on a summer's day; 32 x 32 pixels.
+
+    As many are drawn of each noun as the real pictures have that they are compared with.
+    """
+
+    measures = ("Fréchet", "precision, %", "recall, %", "perceptual distance within a noun")
+    lower = True
+
+    def pictures(self, numbers: Sequence[int], split: str) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 (N, 32, 32, 3), and the nouns' numbers."""
+        truths = [plain(alone(self.seed, derive(self.seed, "drawn", n), split, 11, 15)) for n in numbers]
+        names = [each.name for each in NOUNS]
+        shown = np.stack([render(truth, SIDE // 2, SIDE // 2) for truth in truths])
+        return shown, np.array([names.index(truth.things[0].noun) for truth in truths])
+
+    def take(self, numbers: Sequence[int]) -> Captioned:
+        shown, nouns = self.pictures(numbers, "train")
+        return Captioned(to_tensor(list(shown)), tuple(NOUNS[n].name for n in nouns))
+
+    def question(self, numbers: Sequence[int], *, held_out: bool = True) -> Question:
+        shown, nouns = self.pictures(numbers, "held-out" if held_out else "train")
+        return Question(shown, shown, {"nouns": nouns})
+
+    @cached_property
+    def real(self) -> tuple[np.ndarray, np.ndarray]:
+        """Four for each question, by noun."""
+        asked = self.question(range(self.asked.start, self.asked.start + 4 * TEST))
+        shown, nouns = asked.truth, asked.beside["nouns"]
+        order = nouns.argsort(kind="stable")
+        return shown[order], nouns[order]
+
+    def reached(self, model: Any) -> tuple[np.ndarray, Score]:
+        drawn = [
+            model.draw(noun.name, count=count).pictures
+            for noun, count in zip(NOUNS, np.bincount(self.real[1], minlength=len(NOUNS)), strict=True)
+            if count
+        ]
+        return np.concatenate(drawn), self.score(np.concatenate(drawn))
+
+    def score(self, made: np.ndarray) -> Score:
+        """Of pictures in the order of the real ones; the distance is that of neighbours of one noun."""
+        network, (real, nouns) = StickerNetwork(), self.real
+        near = Neighbours(network.name)
+        near.update(made=network.see(large(made)).features, real=network.see(large(real)).features)
+        found, same = near.values(), np.flatnonzero(nouns[1:] == nouns[:-1])
+        between = network.distance(large(made[same]), large(made[same + 1]))
+        shares = (100 * found[name].value for name in ("precision", "recall"))
+        return dict(zip(self.measures, (frechet(made, real), *shares, float(between.mean())), strict=True))
+
+    def baselines(self) -> dict[str, np.ndarray]:
+        shown, nouns = self.pictures(range(1000), "train")
+        first = np.stack([shown[nouns == n][0] for n in range(len(NOUNS))])
+        mean = np.stack([shown[nouns == n].mean(0).round().astype(np.uint8) for n in range(len(NOUNS))])
+        return {
+            "the mean of its noun's training pictures": mean[self.real[1]],
+            "one training picture of its noun, always": first[self.real[1]],
+        }
+
+    def shown(self, made: np.ndarray, count: int = 8) -> list[np.ndarray]:
+        """Real ones, and three rows of drawn ones: a column has one noun."""
+        nouns = self.real[1]
+        chosen = np.array([np.flatnonzero(nouns == n)[:3] for n in range(len(NOUNS)) if (nouns == n).sum() > 2])
+        return [self.real[0][chosen[:, 0]], *(made[each] for each in chosen.T)]
 
 
 class Night(Task):
@@ -715,5 +857,5 @@ TASKS: dict[str, type[Task]] = {
     "lines": Lines, "shared": Shared, "labels": Labels, "painted labels": PaintedLabels, "timed labels": TimedLabels,
     "answers": Answers,
     "unpaired labels": UnpairedLabels, "styled labels": StyledLabels, "night": Night, "styles": Styles,
-    "any style": AnyStyle, "holes": Holes, "goods": Goods, "reading": Reading,
+    "any style": AnyStyle, "holes": Holes, "goods": Goods, "reading": Reading, "drawn": Drawn,
 }  # fmt: skip

@@ -140,7 +140,7 @@ class CrossDomain(System):
         pictures: Tensor = decoder(torch.cat([shared, tiled(exclusive, shared.shape[-1])], 1))
         return pictures
 
-    # Abilities. Batch norms always see what they are given, so each picture is given by itself.
+    # Abilities
 
     @torch.inference_mode()
     def translate(
@@ -218,11 +218,9 @@ def reverse(x: Tensor) -> Tensor:
     return reversed_
 
 
-# The networks. Batch norms use the statistics of what they are given, in training and after it.
-
-
-def norm(width: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(width, track_running_stats=False)
+# The networks. Published, batch norms use the statistics of what they are given after training, too, so that a picture
+# becomes something else among others. And alone it loses the exclusive part: that is the same in every cell, which is
+# what a norm over the cells of one picture takes away. So averages of the training's statistics stand in for them.
 
 
 class Encoder(nn.Module):
@@ -233,7 +231,7 @@ class Encoder(nn.Module):
         widths = [config.width * factor for factor in (1, 2, 4, 8, 8)]
         self.stem = nn.Conv2d(3, config.width, 4, 2, 1)
         self.layers = nn.ModuleList(
-            nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(before, after, 4, 2, 1), norm(after))
+            nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(before, after, 4, 2, 1), nn.BatchNorm2d(after))
             for before, after in pairwise(widths)
         )
         self.exclusive = nn.Linear(widths[-1] * (config.size // 16) ** 2, config.exclusive)
@@ -253,7 +251,7 @@ class Decoder(nn.Sequential):
         widths = [channels, *(width * factor for factor in (8, 4, 2, 1))]
         layers: list[nn.Module] = []
         for level, (before, after) in enumerate(pairwise(widths)):
-            layers += [nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, 1), norm(after)]
+            layers += [nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, 1), nn.BatchNorm2d(after)]
             if level < 2:
                 layers.append(nn.Dropout(0.5))
         super().__init__(*layers, nn.ReLU(), nn.ConvTranspose2d(width, 3, 4, 2, 1), nn.Tanh())
