@@ -64,8 +64,8 @@ def prepare(folder: Path) -> None:
     yaml and load_lua, which read and write files.
     """
     sys.path.insert(0, str(folder))
-    nn.Module.cuda = lambda self, *_: self  # type: ignore[assignment, method-assign]
-    Tensor.cuda = lambda self, *_: self  # type: ignore[assignment, method-assign]
+    nn.Module.cuda = lambda self, *_: self
+    Tensor.cuda = lambda self, *_: self
     vgg = Namespace(vgg19=lambda pretrained: drawn_vgg())
     stand_in("torchvision", models=vgg)
     for name in ("torchvision.transforms", "torchvision.utils", "dill", "yaml"):

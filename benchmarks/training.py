@@ -250,7 +250,7 @@ def waiting(name: str, width: int, threads: int, steps: int) -> float:
             times.append(time.perf_counter())
             return losses
 
-        trainer.play = timed  # type: ignore[method-assign]
+        trainer.play = timed
         trainer.fit()
     gaps = [after - before for before, after in zip(times[1::2], times[2::2], strict=False)]
     return sum(gaps) / (times[-2] - times[1])

@@ -198,7 +198,7 @@ def flax_release(folder: Path, record: str, options: Mapping[str, object]) -> tu
     for name, value in state.items():
         branch = tree
         for part in name.split(".")[:-1]:
-            branch = branch.setdefault(part, {})  # type: ignore[assignment]
+            branch = branch.setdefault(part, {})
         branch[name.rpartition(".")[2]] = value
     config = content["options"] | options
     folder.mkdir()

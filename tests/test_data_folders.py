@@ -39,7 +39,7 @@ AS_IS = Preparation(resize=None, crop=None, flip=False)
 
 
 def opened(path: Path, kind: type[Batch], preparation: Preparation = AS_IS, **options: object) -> Folder:
-    return Folder(Listing(str(path), open_files(path)), kind, preparation=preparation, **options)  # type: ignore[arg-type]
+    return Folder(Listing(str(path), open_files(path)), kind, preparation=preparation, **options)
 
 
 def whole(batch: torch.Tensor) -> np.ndarray:
@@ -109,7 +109,7 @@ def test_layouts_are_found_wherever_they_lie(
 PART = st.sampled_from(["", "train", "val", "test"])
 ROLE = st.sampled_from(["", "A", "B", "label", "inst", "img", "masks"])
 NAMES = st.text("abcdefghijklmnopqrstuvwxyzABC0123456789-_ ü.", min_size=3, max_size=12).filter(
-    lambda name: entry(f"{name}/x.png").role == "pictures" and entry(f"{name}/x.png").part == "" and name.strip(".")  # type: ignore[union-attr]
+    lambda name: entry(f"{name}/x.png").role == "pictures" and entry(f"{name}/x.png").part == "" and name.strip(".")
 )
 
 
@@ -333,7 +333,7 @@ def test_a_sample_is_a_function_of_seed_and_number(
     other = opened(path, Paired, preparation, seed=seed)
     for place, number in enumerate(wanted):
         again = other.take([number])
-        assert torch.equal(batch.source[place], again.source[0]) and torch.equal(batch.target[place], again.target[0])  # type: ignore[attr-defined]
+        assert torch.equal(batch.source[place], again.source[0]) and torch.equal(batch.target[place], again.target[0])
 
 
 def test_memory_for_decoded_pictures_is_bounded_and_changes_nothing(tmp_path: Path) -> None:
@@ -342,7 +342,7 @@ def test_memory_for_decoded_pictures_is_bounded_and_changes_nothing(tmp_path: Pa
     bounded._room = 2 * 2 * 12 * 16 * 3
     for first in (0, 6):
         wanted = range(first, first + 6)
-        assert torch.equal(free.take(wanted).source, bounded.take(wanted).source)  # type: ignore[attr-defined]
+        assert torch.equal(free.take(wanted).source, bounded.take(wanted).source)
     assert len(bounded._kept) == 2 and len(free._kept) == 6
 
 
@@ -351,7 +351,7 @@ def test_held_out_is_the_val_part_whole_and_in_order_of_no_chance(tmp_path: Path
     source = opened(write(files, tmp_path / "data"), Paired, Preparation(20, crop=(12, 16)))
     held_out = source.held_out()
     assert held_out is not None and len(held_out) == 2
-    assert sorted(numbers(held_out.take([0, 1]).source)) == [50, 51]  # type: ignore[attr-defined]
+    assert sorted(numbers(held_out.take([0, 1]).source)) == [50, 51]
     assert opened(write(paired(2), tmp_path / "other"), Paired).held_out() is None
 
 
@@ -359,8 +359,8 @@ def test_backwards_turns_pairs_and_domains(tmp_path: Path) -> None:
     back = Preparation(None, crop=None, flip=False, backwards=True)
     pairs, domains = write(paired(3), tmp_path / "pairs"), write(unpaired(2, 2), tmp_path / "domains")
     forth, turned = opened(pairs, Paired).take([0]), opened(pairs, Paired, back).take([0])
-    assert torch.equal(forth.source, turned.target) and torch.equal(forth.target, turned.source)  # type: ignore[attr-defined]
-    assert numbers(opened(domains, Unpaired, back).take([0]).a)[0] >= 100  # type: ignore[attr-defined]
+    assert torch.equal(forth.source, turned.target) and torch.equal(forth.target, turned.source)
+    assert numbers(opened(domains, Unpaired, back).take([0]).a)[0] >= 100
     with pytest.raises(BadInput, match="one direction"):
         opened(write(captioned(1), tmp_path / "captions"), Captioned, back)
 
@@ -388,7 +388,7 @@ def test_sizes_after_preparation(
 ) -> None:
     drawn = picture(3, width, height)
     try:
-        preparation = Preparation(resize, fit, crop, flip)  # type: ignore[arg-type]
+        preparation = Preparation(resize, fit, crop, flip)
         layers = preparation.resized((drawn, drawn[..., 0].astype(np.int32)))
     except BadInput as error:
         assert crop is not None and "crop" in str(error)
@@ -421,7 +421,7 @@ def test_sizes_after_preparation(
 )
 def test_impossible_preparations_are_refused(options: dict[str, object], words: str) -> None:
     with pytest.raises(BadInput, match=words):
-        Preparation(**options)  # type: ignore[arg-type]
+        Preparation(**options)
 
 
 # Broken files
@@ -433,13 +433,13 @@ def test_broken_files_are_told_once_and_passed_over(tmp_path: Path) -> None:
     files["B/4.png"] = b""
     heard: list[str] = []
     source = opened(write(files, tmp_path / "data"), Paired, told=heard.append)
-    shown = [number for first in range(0, 60, 6) for number in numbers(source.take(range(first, first + 6)).source)]  # type: ignore[attr-defined]
+    shown = [number for first in range(0, 60, 6) for number in numbers(source.take(range(first, first + 6)).source)]
     assert set(shown) == {0, 1, 3, 5} and len(heard) == 2
     assert any("A/2.png is damaged" in told for told in heard) and any("B/4.png is empty" in told for told in heard)
     assert shown == [
         number
         for first in range(0, 60, 6)
-        for number in numbers(opened(tmp_path / "data", Paired).take(range(first, first + 6)).source)  # type: ignore[attr-defined]
+        for number in numbers(opened(tmp_path / "data", Paired).take(range(first, first + 6)).source)
     ]
 
 
@@ -520,13 +520,13 @@ def test_bad_captions_are_told(tmp_path: Path) -> None:
     heard: list[str] = []
     texts = captioned(3, texts=True) | {"images/1.txt": b"\xff\xfe\xff", "images/2.txt": b" \n"}
     batch = opened(write(texts, tmp_path / "texts"), Captioned, told=heard.append).take(range(6))
-    assert set(batch.captions) == {"picture 0"} and len(heard) == 2  # type: ignore[attr-defined]
+    assert set(batch.captions) == {"picture 0"} and len(heard) == 2
 
 
 def test_a_tar_that_was_cut_or_scribbled_on_is_told(tmp_path: Path) -> None:
     path = write(side_by_side(5), tmp_path / "data.tar")
     content = bytearray(path.read_bytes())
-    places = open_files(path).places  # type: ignore[attr-defined]
+    places = open_files(path).places
     _, offset, _ = places["train/3.png"]
     (tmp_path / "cut.tar").write_bytes(content[: offset + 100])
     heard: list[str] = []

@@ -113,7 +113,7 @@ def test_the_published_sizes() -> None:
 @pytest.mark.parametrize("size", [(20, 30), (299, 299), (400, 310)])
 def test_the_three_ways_to_299_pixels(size: tuple[int, int]) -> None:
     picture = np.random.default_rng(1).integers(0, 256, (1, *size, 3), np.uint8)
-    ways = {way: to_inception(picture, way) for way in ("tensorflow", "pytorch", "clean")}  # type: ignore[arg-type]
+    ways = {way: to_inception(picture, way) for way in ("tensorflow", "pytorch", "clean")}
     assert {way.shape for way in ways.values()} == {(1, 3, 299, 299)}
     channels = [Image.fromarray(picture[0, ..., c].astype(np.float32)) for c in range(3)]
     pillow = [np.asarray(c.resize((299, 299), Image.Resampling.BICUBIC)).clip(0, 255) for c in channels]

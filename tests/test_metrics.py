@@ -241,7 +241,7 @@ def test_the_inception_score_is_its_definition_however_it_is_cut(seed: int, spli
     borders = [0, *sorted(rng.integers(0, n + 1, cut)), n]
     for part, first, last in zip(parts, borders, borders[1:], strict=False):
         part.update(chances[first:last], first=int(first))
-    rng.shuffle(parts)  # type: ignore[arg-type]
+    rng.shuffle(parts)
     for part in parts[1:]:
         parts[0].merge(part)
     wanted = []

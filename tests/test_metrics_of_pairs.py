@@ -252,7 +252,7 @@ def test_segmentations_bootstrap_is_the_spread_of_repeated_measurements() -> Non
 def test_perfect_and_absent_classes() -> None:
     truth = np.array([[[0, 0, 1, 255]]])
     for absent, wanted in (("zero", (1, 2 / 3, 2 / 3)), ("skip", (1, 1, 1))):
-        scores = SegmentationScores(3, absent=absent)  # type: ignore[arg-type]
+        scores = SegmentationScores(3, absent=absent)
         scores.update(np.array([[[0, 0, 1, 2]]]), truth)
         assert tuple(each.value for each in scores.values().values()) == pytest.approx(wanted)
         assert scores.value().error is None and scores.value().n == 1

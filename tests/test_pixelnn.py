@@ -31,7 +31,7 @@ def pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def built(**options: object) -> PixelNN:
     torch.manual_seed(0)
-    return PixelNN(replace(TINY, **options)).eval()  # type: ignore[arg-type]
+    return PixelNN(replace(TINY, **options)).eval()
 
 
 def test_the_match_is_the_best_within_the_window() -> None:
@@ -89,7 +89,7 @@ def test_luminance_is_copied_and_colour_kept() -> None:
     sources, _ = pairs(3)
     targets = np.full_like(sources, 128)
     smooth = model.smooth(from_uint8(sources[:1])) * 0.5  # away from the ends of the range
-    model.smooth = lambda source: smooth.expand(len(source), -1, -1, -1)  # type: ignore[method-assign]
+    model.smooth = lambda source: smooth.expand(len(source), -1, -1, -1)
     painted = from_uint8(model.synthesise(sources[:1], model.exemplars(sources[:1], targets[:1]), window=0))
     assert torch.allclose(luminance(painted), luminance(from_uint8(targets[:1])), atol=0.02)
     kept = painted - luminance(painted)

@@ -37,7 +37,7 @@ def test_it_learns(tmp_path: Path) -> None:
     model = Segmenter(Segmenter.Config(classes=3, width=8, rate=1e-2, steps=150))
     Trainer("segmenter", model, Blocks(), Run(tmp_path), Options(steps=120, batch=8, threads=1, sample=0)).fit()
     batch, scores = Blocks().take(range(500, 508)), SegmentationScores(3)
-    scores.update(load(tmp_path).segment(to_uint8(batch.pictures)), batch.classes.numpy())  # type: ignore[attr-defined]
+    scores.update(load(tmp_path).segment(to_uint8(batch.pictures)), batch.classes.numpy())
     assert scores.values()["per-pixel"].value > 0.9
 
 
@@ -46,4 +46,4 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(BadInput, match="multiples of 8"):
         model.segment(np.zeros((1, 20, 16, 3), np.uint8))
     with pytest.raises(BadInput, match="go up to 2, the segmenter has 2"):
-        next(model.play(Blocks().take([0, 1]), None))  # type: ignore[arg-type]
+        next(model.play(Blocks().take([0, 1]), None))

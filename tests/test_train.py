@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 def train(path: Path, steps: int, system: type = Duel, **options: object) -> Trainer:
     fixed = {"batch": 4, "threads": 1, "save": 1e9, "sample": 0, "log": 1, "precision": "fp32"}
     torch.manual_seed(0)
-    trainer = Trainer("duel", system(), Noise(), Run(path), Options(steps=steps, **{**fixed, **options}))  # type: ignore[arg-type]
+    trainer = Trainer("duel", system(), Noise(), Run(path), Options(steps=steps, **{**fixed, **options}))
     trainer.fit()
     return trainer
 

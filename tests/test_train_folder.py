@@ -180,14 +180,14 @@ def test_the_sticker_world_gives_what_a_system_trains_on() -> None:
     assert source == StickerData("paired", 64, 48, 3, pairing="night")
     source = open_source("stickers:labelled", find("pix2pixhd"), 0)
     config = fitting_config("pix2pixhd", source)
-    assert 50 < config.classes < 255 and config.classes == len(source.classes)  # type: ignore[attr-defined]
-    assert open_source("stickers:unpaired", find("cyclegan"), 0).held_out().split == "held-out"  # type: ignore[attr-defined]
+    assert 50 < config.classes < 255 and config.classes == len(source.classes)
+    assert open_source("stickers:unpaired", find("cyclegan"), 0).held_out().split == "held-out"
 
 
 def test_sticker_classes_are_numbered_without_gaps(sticker_art: Path) -> None:
     source = open_source("stickers:labelled:48x32", find("pix2pixhd"), 0)
     batch = source.take(range(6))
-    assert batch.classes.min() >= 0 and batch.classes.max() < len(source.classes)  # type: ignore[attr-defined]
+    assert batch.classes.min() >= 0 and batch.classes.max() < len(source.classes)
 
 
 # limner data check

@@ -61,7 +61,7 @@ class Tinted(System):
 class Painter(Duel):
     """Label maps in grey."""
 
-    def play(self, batch: Labelled, rng: Rng) -> Game:  # type: ignore[override]
+    def play(self, batch: Labelled, rng: Rng) -> Game:
         raise NotImplementedError
         yield
 
@@ -73,7 +73,7 @@ class Painter(Duel):
 class Regional(Painter):
     """Classes in the colours that their regions have in an example on average; black where it has no such class."""
 
-    def translate(self, pictures: np.ndarray, *, style: torch.Tensor) -> np.ndarray:  # type: ignore[override]
+    def translate(self, pictures: np.ndarray, *, style: torch.Tensor) -> np.ndarray:
         return style[0].numpy().astype(np.uint8)[pictures]
 
     def style_of(self, pictures: np.ndarray, *, classes: np.ndarray | None = None) -> torch.Tensor:
