@@ -26,6 +26,7 @@ SYSTEMS = {
     "pix2pix": "limner.parity.pix2pix",
     "pix2pixhd": "limner.parity.pix2pixhd",
     "pixel-domain-transfer": "limner.parity.pixel_domain_transfer",
+    "prompt-to-prompt": "limner.parity.prompt_to_prompt",
     "rfr-inpainting": "limner.parity.rfr_inpainting",
     "sean": "limner.parity.sean",
     "spade": "limner.parity.spade",

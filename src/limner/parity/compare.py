@@ -48,7 +48,7 @@ def compare(name: str, expected: Any, given: Any) -> Difference:
         return _worst(name, (compare(f"{name}.{key}", value, given[key]) for key, value in expected.items()))
     if isinstance(expected, str | bool) or expected is None:
         return Difference(name, 0, 0) if given == expected else _wrong(name, f"{given!r} instead of {expected!r}")
-    if isinstance(expected, list) and not _all_numbers(_flat(expected)):
+    if isinstance(expected, list) and (not _all_numbers(_flat(expected)) or _ragged(expected)):
         if not isinstance(given, list | tuple) or len(given) != len(expected):
             return _wrong(name, f"ours should be a list of {len(expected)}")
         return _worst(
@@ -113,6 +113,10 @@ def _is_summary(value: Any) -> bool:
 
 def _all_numbers(values: Iterable[Any]) -> bool:
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def _ragged(values: list[Any]) -> bool:
+    return len({len(value) for value in values if isinstance(value, list)}) > 1
 
 
 def _flat(values: list[Any]) -> Iterable[Any]:
