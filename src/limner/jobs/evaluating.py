@@ -110,8 +110,9 @@ class Report:
         from rich.table import Table
 
         table = Table(box=None, pad_edge=False)
-        for heading, side in (("", "left"), ("value", "right"), ("+-", "right"), ("n", "right"), ("protocol", "left")):
-            table.add_column(heading, justify=side, no_wrap=heading != "protocol")  # type: ignore[arg-type]
+        for heading in ("", "value", "+-", "n", "protocol"):
+            words = heading in ("", "protocol")
+            table.add_column(heading, justify="left" if words else "right", no_wrap=heading != "protocol")
         for name, result in self.results.items():
             error = "" if result.error is None else f"{result.error:.2g}"
             table.add_row(name, f"{result.value:.4g}", error, str(result.n), result.protocol)

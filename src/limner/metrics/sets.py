@@ -153,7 +153,8 @@ class TwoSets(Metric):
     def rows(self, least: int) -> tuple[Tensor, Tensor]:
         """The kept rows of both sets, made and real, float64."""
         self.need(least)
-        return tuple(torch.from_numpy(side.rows()[0]).double() for side in (self.made, self.real))  # type: ignore[return-value]
+        made, real = (torch.from_numpy(side.rows()[0]).double() for side in (self.made, self.real))
+        return made, real
 
     def need(self, least: int) -> None:
         for side, n in self.seen.items():
