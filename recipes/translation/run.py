@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 from rich.progress import Progress
-from world import NOUNS, RUNS, SIDE, STYLE, TASKS, TEST, Tagger, Task
+from world import NOUNS, RUNS, SIDE, STYLE, TASKS, TEST, Copier, Task
 
 import limner
 from limner.rng import derive
@@ -109,16 +109,17 @@ RECIPES = {
         {"width": 16, "discriminator_width": 16, "scales": 2, "content_depth": 1, "learning_rate": 4e-4,
          "content_rate": 1e-4}, batch=2,
     ),
-    "adain": Recipe("adain", "any style", {"width": 16, "style": STYLE, "learning_rate": 5e-4}),
+    "adain": Recipe("adain", "any style", {"width": 16, "style": STYLE, "learning_rate": 5e-4}, minutes=8),
     "rfr-inpainting": Recipe("rfr-inpainting", "holes", {"width": 12, "kernel": 5, "iterations": 3,
                                                          "learning_rate": 2e-3}),
     "pixel-domain-transfer": Recipe(
         "pixel-domain-transfer", "goods",
-        {"width": 32, "discriminator_width": 24, "converter_rate": 3e-4, "discriminator_rate": 2e-4},
+        {"width": 32, "discriminator_width": 24, "converter_rate": 4e-4, "discriminator_rate": 6e-4}, 16, minutes=9,
     ),
     "unit-digits": Recipe(
         "unit-digits", "reading",
-        {"channels": (3, 3), "classes": 12, "width": 16, "discriminator_width": 24, "learning_rate": 5e-4}, batch=16,
+        {"channels": (3, 3), "classes": 12, "width": 16, "discriminator_width": 24, "learning_rate": 5e-4,
+         "picture": 0.05, "kl": 0.005, "features": 10.0}, batch=16, minutes=9,
     ),
     "msgan-dcgan": Recipe("msgan-dcgan", "drawn", DRAWING, 16, steps=3000),
     "msgan-dcgan without its term": Recipe("msgan-dcgan", "drawn", DRAWING | {"mode_seeking": 0.0}, 16, steps=3000),
@@ -232,25 +233,29 @@ Made by `python recipes/translation/run.py`. Scenes of {side} x {side} pixels wi
 small and trained from nothing for the minutes that its row says, on one CPU core, in bf16. {test} scenes are held out,
 of combinations that the training's scenes don't have. In italics are the baselines that need no training; a good row is
 one that passes them. Each system's picture shows, by rows, what it is given, what it makes of it, and the truth.
-
-`msgan-dcgan` is not here: it draws pictures of a class from noise, and so has no question with a true answer.
 {tables}"""
 
 NOTES = {
-    "shared": "Of 128 scenes, the nearest one in the shared part is to be the line drawing's own; the baseline "
-    "compares pixels.",
+    "shared": "The paper's coloured digits, with stickers: things are grey on a coloured ground, or have a colour of "
+    "their own, on black. A thing is to get the colour of another one (the second row of the picture). And of 128 "
+    "pictures, the one nearest in the shared part is to show the same: the first baseline compares pixels instead, the "
+    "second one outlines, which a pair has in common exactly.",
     "labels": "The FCN-score is that of a segmenter, trained on real scenes. Scenes are plain (a clear summer day),"
     " since the map doesn't tell more.",
     "styled labels": "The style of every region is taken from the true scene, at any time of day: a reconstruction.",
     "night": "Days and nights of the training show different scenes.",
     "styles": "The backdrop is the same in both styles, and what changes, the shapes of things, has to fit to the "
     "pixel: a hard task, which stays hard in minutes.",
-    "any style": "The measures are the paper's, over held-out pairs: how far the picture's features are from the "
-    "target of eq. 8, and its statistics from the style's; none of the baselines has both low. The published encoder "
-    "knows ImageNet; this one, a VGG-19 of a quarter of its width, was trained to tell what is in a scene of any "
-    "palette ({steps} steps, once, beside the minutes), and its style weighs 0.3, not 10. The third row of the picture "
-    "is the style.",
+    "any style": "What of the content is lost, and what of the style is missed, in per cent of what the other one of "
+    "the two loses or misses: each has 0 of one and 100 of the other; a system is to have less of both together. The "
+    "style is eq. 13; the content is what is left without it, the last layer's channels, standardised. The published "
+    "encoder knows ImageNet; this one, a VGG-19 of a quarter of its width, has learned to copy pictures "
+    "({steps} steps of 16, once, beside the minutes), from where the decoder begins. The last column takes an encoder "
+    "with random weights, which nothing was trained to please. The third row of the picture is the style.",
     "goods": "A picture shows the noun whose true picture, of all in the test, is nearest to it.",
+    "drawn": "From noise and the noun's number, 32 x 32 pixels; measured with as many real pictures of the same nouns, "
+    "in the sticker reader's features. The two systems differ in the term against mode collapse alone. A column of the "
+    "picture has one noun: a real picture, and three that were drawn.",
     "reading": "A classifier that has learned its labels in Fluent's style alone reads Noto's: with what UNIT "
     "carried over, and without. The picture: Noto's things, and what UNIT makes of them in Fluent's "
     "style.",
@@ -283,6 +288,7 @@ HEADS = {
     "holes": "Filling holes",
     "goods": "A thing in a scene to the thing alone, as a catalogue shows it",
     "reading": "A classifier for pictures without labels",
+    "drawn": "Pictures of a noun, from noise",
 }
 
 
@@ -295,7 +301,7 @@ def page(path: Path = Path("docs/results/translation.md")) -> None:
         measures = TASKS[task](0).measures
         lines = [
             f"\n## {head}\n",
-            *([NOTES[task].replace("{steps}", f"{Tagger.Config(0).steps:,}") + "\n"] if task in NOTES else []),
+            *([NOTES[task].replace("{steps}", f"{Copier.Config().steps:,}") + "\n"] if task in NOTES else []),
             f"| | minutes | samples | {' | '.join(measures)} |",
             "|---|" + "---|" * (2 + len(measures)),
         ]
