@@ -18,13 +18,26 @@ import torch
 import limner.systems
 from label_world import Blocks
 from limner import hub
-from limner.data.kinds import Captioned, Labelled, Masked, Paired, Pictures, Planned, Posed, Read, Transferred, Unpaired
+from limner.data.kinds import (
+    Captioned,
+    Edits,
+    Labelled,
+    Masked,
+    Paired,
+    Pictures,
+    Planned,
+    Posed,
+    Read,
+    Transferred,
+    Unpaired,
+)
 from limner.errors import BadInput, CannotDo
 from limner.rng import torch_rng
 from limner.runs import Run
 from limner.system import System, config_from
 from limner.systems import TABLE, find
 from limner.systems.diffusion.autoencoder import KLAutoencoder
+from limner.systems.diffusion.instruct_pix2pix import InstructPix2Pix
 from limner.systems.diffusion.latent import Autoencoder, LatentDiffusion, TextTower, UNet
 from limner.systems.pose.pg2 import PG2
 from limner.systems.reader import StickerReader
@@ -182,6 +195,23 @@ CASES = {
     "gcgan": Case(
         GcGAN.Config(size=(24, 24), shared=False, width=4, blocks=1, discriminator_width=4, history=3),
         lambda numbers: Unpaired(pictures(numbers, 24, "a"), pictures(numbers, 24, "b")),
+    ),
+    "instruct-pix2pix": Case(
+        InstructPix2Pix.Config(
+            autoencoder=Autoencoder(widths=(32, 32), blocks=1),
+            text=TextTower(vocabulary=20, width=16, depth=1, heads=2, hidden=16, tokens=6),
+            unet=UNet(widths=(32, 32), attention=(True, False), blocks=1, heads=2),
+            size=(16, 16),
+            dropout=0.3,
+        ),
+        lambda numbers: Edits(
+            pictures(numbers, 16, "before"),
+            tuple(f"fox {n}" for n in numbers),
+            pictures(numbers, 16, "after"),
+            tuple(f"fox {n}" for n in numbers),
+            tuple(f"ox {n}" for n in numbers),
+        ),
+        with_letters,
     ),
     "kl-autoencoder": Case(
         KLAutoencoder.Config(

@@ -228,14 +228,20 @@ def euler_ancestral(
     Arguments as for `euler`; no noise is drawn on the last step.
     """
     for step, (sigma, after) in enumerate(_pairs(sigmas)):
-        up = min(after, math.sqrt(after**2 * (sigma**2 - after**2) / sigma**2))
-        down = math.sqrt(after**2 - up**2)
+        down, up = ancestral_levels(sigma, after)
         x = x + (down - sigma) * _at_sigma(denoise, x, schedule, sigma).noise
         if after > 0:
             x = x + up * noise(step)
         if watch:
             watch(step, x)
     return x
+
+
+def ancestral_levels(sigma: float, after: float) -> tuple[float, float]:
+    """Where an ancestral step from `sigma` goes down to, and the noise that is added from there up to `after`: the
+    variances add up, and `up` is what the posterior of DDPM has."""
+    up = min(after, math.sqrt(after**2 * (sigma**2 - after**2) / sigma**2))
+    return math.sqrt(after**2 - up**2), up
 
 
 def dpm_solver_2m(

@@ -83,7 +83,8 @@ class Player:
     modules: the modules (or single parameters) that this player's losses may change
     optimiser: makes the optimiser from their parameters
     rate: factor on the optimiser's learning rate, as a function of the step (from 0)
-    ema: decay of an exponential moving average of the parameters per step, or None
+    ema: decay of an exponential moving average of the parameters for each of its updates, or None
+    ema_updates: how often a step it is updated; some programs do it after every micro-batch
     clip: largest norm of the player's gradient, or None
     """
 
@@ -91,7 +92,16 @@ class Player:
     optimiser: OptimiserMaker
     rate: Callable[[int], float] = constant
     ema: float | None = None
+    ema_updates: int = 1
     clip: float | None = None
+
+    def kept(self, step: int) -> float:
+        """The share of itself that the moving average keeps of what it was before optimiser step `step` (from 0) when
+        the next begins. Update n, counted from 1, keeps (1 + n) / (10 + n) until that reaches `ema`: a young average
+        forgets its random start. (Of the updates after micro-batches, the last in a step is the first to see it.)"""
+        first = self.ema_updates * (step + 1)
+        updates = range(first, first + self.ema_updates)
+        return math.prod(min(self.ema or 0.0, (1 + n) / (10 + n)) for n in updates)
 
     def parameters(self) -> list[nn.Parameter]:
         """The trainable parameters that the player owns, each once, in a fixed order."""

@@ -159,10 +159,10 @@ class _Side:
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * self.player.rate(step)
         self.optimiser.step()
-        if self.average is not None and self.player.ema is not None:
-            decay = min(self.player.ema, (1 + step) / (10 + step))  # a young average forgets its random start
+        if self.average is not None:
+            kept = self.player.kept(step)
             for average, parameter in zip(self.average.values(), self.parameters, strict=True):
-                average.lerp_(parameter.detach(), 1 - decay)
+                average.lerp_(parameter.detach(), 1 - kept)
 
     def _all_reduce(self) -> None:
         """Mean of the processes' gradients in one flat exchange, the way adversarial training is distributed."""

@@ -50,7 +50,10 @@ def autoencoder_config(options: Mapping[str, Any], scale: float = 0.18215) -> Au
 
 def filled_unet(record: Record, options: Mapping[str, Any], state: Mapping[str, Tensor]) -> Any:
     model = build_unet(
-        unet_config(options), Autoencoder(channels=options["in_channels"]), TextTower(width=options["context_dim"])
+        unet_config(options),
+        Autoencoder(channels=options["out_channels"]),
+        TextTower(width=options["context_dim"]),
+        channels=options["in_channels"],
     )
     keys.fill(model, keys.renamed(state, compvis.unet_names(state), record.path.name), record.path.name)
     return model.eval()
@@ -67,9 +70,10 @@ def filled_autoencoder(record: Record, options: Mapping[str, Any], state: Mappin
 def unet(record: Record) -> Outputs:
     options = record.options
     model = filled_unet(record, options, record.state())
-    t = torch.tensor(_numbers(record.transform("timesteps")))
+    t = torch.tensor(numbers(record.transform("timesteps")))
     with torch.device("meta"):
-        full = build_unet(UNet(), Autoencoder(channels=options["in_channels"]), TextTower())
+        latent = Autoencoder(channels=options["out_channels"])
+        full = build_unet(UNet(), latent, TextTower(), channels=options["in_channels"])
     return {
         "timestep_embedding": model.time_proj(t),
         "eps": model(record.input("x"), t, record.input("context")).sample,
@@ -131,6 +135,14 @@ def _token_ids(record: Record) -> Tensor:
     return ids
 
 
+def bound_weights(beta: Tensor) -> Tensor:
+    """The variational bound's weights on the epsilon loss (Ho et al. 2020, eq. 12), with the posterior's variance; at
+    t = 0 that is nothing, and the published code repeats the next weight."""
+    alpha_bar = (1 - beta).cumprod(0)
+    bound = beta[1:] / (2 * (1 - beta[1:]) * (1 - alpha_bar[:-1]))
+    return torch.cat([bound[:1], bound])
+
+
 def schedule(record: Record) -> Outputs:
     options = record.options
     beta_range = (options["linear_start"], options["linear_end"], options["timesteps"])
@@ -140,10 +152,6 @@ def schedule(record: Record) -> Outputs:
     visited = diffusion.leading_timesteps(made, options["ddim_steps"])[::-1]
     now = alpha_bar[visited]
     after = alpha_bar[[0, *visited[:-1]]]
-    # The variational bound's weights on the epsilon loss (Ho et al. 2020, eq. 12), with the posterior's variance; at
-    # t = 0 that is nothing, and the published code repeats the next weight.
-    exact = (1 - beta).cumprod(0)
-    bound = beta[1:] / (2 * (1 - beta[1:]) * (1 - exact[:-1]))
     return {
         "betas": beta,
         "alphas_cumprod": alpha_bar,
@@ -156,7 +164,7 @@ def schedule(record: Record) -> Outputs:
         "ddim_alphas": now,
         "ddim_alphas_prev": after,
         "ddim_sigmas": options["ddim_eta"] * ((1 - after) / (1 - now) * (1 - now / after)).sqrt(),
-        "lvlb_weights": torch.cat([bound[:1], bound]),
+        "lvlb_weights": bound_weights(beta),
         "karras_rho7_sigmas_for_contrast": diffusion.karras_sigmas(made, options["k_steps"]),
         "n_params": 0,
     }
@@ -212,7 +220,8 @@ def ddim(record: Record) -> Outputs:
     return {"ddim_timesteps": visited[::-1], "final_latent": final, "n_params": count(model.unet.parameters())}
 
 
-def _numbers(words: str) -> list[float]:
+def numbers(words: str) -> list[float]:
+    """The numbers in the brackets of a sentence: "values [0.01, 0.2]"."""
     return [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", words[words.index("[") :])]
 
 

@@ -159,9 +159,15 @@ class Parts:
         watch: diffusion.Watch | None = None,
         *,
         karras: bool = False,
+        onto: Tensor | None = None,
+        last: int | None = None,
     ) -> Tensor:
         """Unit noise (B, 4, h, w) -> latents, in `steps` steps of a sampler at its usual timesteps, or at `karras`'
-        noise levels, where it goes by levels; `fresh(step)` is the noise that `euler_ancestral` adds."""
+        noise levels, where it goes by levels; `fresh(step)` is the noise that `euler_ancestral` adds.
+
+        With `last`, only so many of the steps are done; they begin with the noise of their level over clean latents,
+        `onto`.
+        """
         schedule = self.schedule
         levels = diffusion.karras_sigmas if karras else diffusion.uniform_sigmas
         if karras and sampler == "ddim":
@@ -170,21 +176,35 @@ class Parts:
             raise BadInput(
                 f"{sampler} can't start at the infinite sigma of a zero-terminal-SNR schedule: take ddim or dpm_solver."
             )
+
+        if last is not None and not 1 <= last <= steps:
+            raise BadInput(f"The last {last} of {steps} steps: ask for 1 to {steps}.")
+
+        def noised(t: float) -> Tensor:
+            return noise if onto is None else schedule.noised(onto, noise, torch.tensor([t]))
+
+        clean = 0.0 if onto is None else onto
+        rest = slice(None) if last is None else slice(-last, None)
+        rest_levels = slice(None) if last is None else slice(-last - 1, None)
         match sampler:
             case "ddim":
                 spaced = diffusion.trailing_timesteps if self.config.zero_terminal_snr else diffusion.leading_timesteps
-                return diffusion.ddim(denoise, noise, schedule, spaced(schedule, steps), watch=watch)
+                visited = spaced(schedule, steps)[rest]
+                return diffusion.ddim(denoise, noised(visited[0]), schedule, visited, watch=watch)
             case "dpm_solver":
                 timesteps: Sequence[float] = diffusion.trailing_timesteps(schedule, steps)
                 if karras:
                     timesteps = schedule.timestep_at(levels(schedule, steps)[:-1]).tolist()
-                return diffusion.dpm_solver_2m(denoise, noise, schedule, timesteps, watch=watch)
+                timesteps = timesteps[rest]
+                return diffusion.dpm_solver_2m(denoise, noised(timesteps[0]), schedule, timesteps, watch=watch)
             case "euler":
-                sigmas = levels(schedule, steps)
-                return diffusion.euler(denoise, sigmas[0] * noise, schedule, sigmas, watch=watch)
+                sigmas = levels(schedule, steps)[rest_levels]
+                return diffusion.euler(denoise, clean + sigmas[0] * noise, schedule, sigmas, watch=watch)
             case "euler_ancestral" if fresh is not None:
-                sigmas = levels(schedule, steps)
-                return diffusion.euler_ancestral(denoise, sigmas[0] * noise, schedule, sigmas, fresh, watch=watch)
+                sigmas = levels(schedule, steps)[rest_levels]
+                return diffusion.euler_ancestral(
+                    denoise, clean + sigmas[0] * noise, schedule, sigmas, fresh, watch=watch
+                )
         raise BadInput(
             f"No sampler {sampler!r} here: take ddim, euler, euler_ancestral (with fresh noise) or dpm_solver."
         )
@@ -365,10 +385,6 @@ class LatentDiffusion(Parts, System):
         """Write a folder that diffusers opens as a StableDiffusionPipeline, and limner as this system."""
         from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-        if self.tokenizer is None:
-            raise CannotDo("A diffusers folder holds a tokenizer, and this model came without one.")
-        if path.exists():
-            raise BadInput(f"{path} is there already: name a folder that isn't.")
         scheduler = DDIMScheduler(
             num_train_timesteps=self.config.timesteps,
             beta_start=self.config.beta[0],
@@ -381,19 +397,28 @@ class LatentDiffusion(Parts, System):
             prediction_type="v_prediction" if self.config.prediction == "velocity" else "epsilon",
             rescale_betas_zero_snr=self.config.zero_terminal_snr,
         )
-        pipeline = StableDiffusionPipeline(
-            vae=self.autoencoder,
-            text_encoder=self.text,
-            tokenizer=self.tokenizer,
-            unet=self.unet,
-            scheduler=scheduler,
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        pipeline.save_pretrained(unfinished)
-        unfinished.rename(path)
+        save_pipeline(self, StableDiffusionPipeline, scheduler, path)
+
+
+def save_pipeline(model: Parts, kind: Any, scheduler: Any, path: Path) -> None:
+    """Write the parts, with the tokenizer, as a folder of diffusers' pipeline of this kind; all of it or nothing."""
+    if model.tokenizer is None:
+        raise CannotDo("A diffusers folder holds a tokenizer, and this model came without one.")
+    if path.exists():
+        raise BadInput(f"{path} is there already: name a folder that isn't.")
+    pipeline = kind(
+        vae=model.autoencoder,
+        text_encoder=model.text,
+        tokenizer=model.tokenizer,
+        unet=model.unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    pipeline.save_pretrained(unfinished)
+    unfinished.rename(path)
 
 
 def build_autoencoder(config: Autoencoder, size: tuple[int, int] = (512, 512)) -> AutoencoderKL:
