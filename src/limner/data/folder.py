@@ -75,11 +75,12 @@ class Folder:
 
     def held_out(self) -> Folder | None:
         """The part to measure on, as whole pictures, or None if there is none of this kind."""
-        if self.listing.held_out is None:
+        part = self.layout.held_out or self.listing.held_out
+        if part is None:
             return None
         try:
             return Folder(
-                self.listing, self.kind, part=self.listing.held_out, seed=self.seed, told=self.told,
+                self.listing, self.kind, part=part, seed=self.seed, told=self.told,
                 preparation=self.preparation.whole(), classes=self.classes, unknown=self.unknown,
             )  # fmt: skip
         except BadInput as error:
@@ -125,8 +126,12 @@ class Folder:
             list(pool().map(lambda number, k=k: self._row(k, number), numbers)) for k in range(len(self.layout.streams))
         ]
         layers = [_stacked(layer) for rows in streams for layer in zip(*(layers for layers, _ in rows), strict=True)]
+        told = [words for _, words in streams[0]]
         if self.kind is kinds.Captioned:
-            return kinds.Captioned(layers[0], tuple(words for _, words in streams[0]))
+            return kinds.Captioned(layers[0], tuple(words for (words,) in told))
+        if self.kind is kinds.Edits:
+            instructions, before, after = zip(*told, strict=True)
+            return kinds.Edits(layers[0], instructions, layers[1], before, after)
         if self.kind is kinds.Masked:
             masks = layers[1] if len(layers) > 1 else self._strokes(layers[0], numbers)
             return kinds.Masked(layers[0], masks[:, None])
@@ -140,23 +145,33 @@ class Folder:
         drawn = [strokes(width, height, numpy_rng(self.seed, "strokes", number)) for number in numbers]
         return torch.from_numpy(np.stack(drawn))
 
-    def _row(self, place: int, number: int) -> tuple[Layers, str]:
-        """A sample of stream `place`, cut to size, with one of its captions."""
+    def _row(self, place: int, number: int) -> Row:
+        """A sample of stream `place`, cut to size, with one of its captions, or with all that is said of an edit."""
         samples = self.layout.streams[place].samples
         epoch, first = divmod(number, len(samples))
         order = _order(self.seed, place, epoch, len(samples))
         for k in range(len(samples)):
-            sample = samples[order[(first + k) % len(samples)]]
-            if sample in self.broken:
-                continue
-            try:
-                layers, words = self._prepared(place, sample)
-            except BadInput as error:
-                self._leave_out(sample, error)
-                continue
-            draw = numpy_rng(self.seed, "cut", place, number)
-            return self.preparation.cut(layers, draw), words[int(draw.integers(len(words)))] if words else ""
+            for sample in self._mixed(place, number, samples[order[(first + k) % len(samples)]]):
+                if sample in self.broken:
+                    continue
+                try:
+                    layers, words = self._prepared(place, sample)
+                except BadInput as error:
+                    self._leave_out(sample, error)
+                    continue
+                draw = numpy_rng(self.seed, "cut", place, number)
+                cut = self.preparation.cut(layers, draw)
+                return cut, words if self.kind is kinds.Edits else (
+                    words[int(draw.integers(len(words)))] if words else "",
+                )
         raise BadInput(f"Every sample of {self.listing.where} is broken. The first: {self.broken[samples[0]]}")
+
+    def _mixed(self, place: int, number: int, sample: Sample) -> Sequence[Sample]:
+        """What a draw of a sample can take, the first choice first."""
+        choices = self.layout.streams[place].of(sample)
+        if len(choices) == 1:
+            return choices
+        return [choices[k] for k in numpy_rng(self.seed, "choice", place, number).permutation(len(choices))]
 
     def _leave_out(self, sample: Sample, error: BadInput) -> None:
         with self._lock:
@@ -183,7 +198,7 @@ class Folder:
     def complaints(self) -> Iterator[str | None]:
         """Goes through all samples: None for one that can be trained on, else what is wrong with it."""
         for place, stream in enumerate(self.layout.streams):
-            yield from pool().map(partial(self._complaint, place), stream.samples)
+            yield from pool().map(partial(self._complaint, place), stream.every)
 
     def _complaint(self, place: int, sample: Sample) -> str | None:
         try:
@@ -195,11 +210,15 @@ class Folder:
     def read(self, place: int, sample: Sample) -> Row:
         """The files of a sample of stream `place`, decoded, as they are. `BadInput` names the file that is no use."""
         layers: list[np.ndarray] = []
-        words = self.listing.captions.get(sample[0], ())
+        words = self.layout.words.get(sample, ())
+        if not words and self.kind is not kinds.Edits:
+            words = self.listing.captions.get(sample[0], ())
         for role, name in zip(self.layout.streams[place].roles, sample, strict=False):  # captions may be elsewhere
             content = self.listing.files.read(name)
             if role == "words":
                 words = _captions(content, name)
+            elif role == "triplet":
+                words = _triplet(content, name)
             elif role == "both":
                 layers += _halves(decode.picture(content, name), name)
             elif role == "labels":
@@ -249,6 +268,18 @@ def _captions(content: bytes, name: str) -> tuple[str, ...]:
         raise BadInput(f"{name} holds no caption that can be read: {error}.") from error
     if not found:
         raise BadInput(f"{name} is an empty caption.")
+    return found
+
+
+def _triplet(content: bytes, name: str) -> tuple[str, str, str]:
+    """Instruction, and the captions before and after it: `caption` in what is generated, `input` in what is not."""
+    try:
+        row = json.loads(content)
+        found = row["edit"], row.get("caption", row.get("input", "")), row.get("output", "")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BadInput(f"{name} should be a JSON object with caption, edit and output.") from error
+    if not all(isinstance(text, str) for text in found) or not found[0].strip():
+        raise BadInput(f"{name} has no instruction: its edit should be text.")
     return found
 
 

@@ -66,6 +66,17 @@ class Edits(Batch):
 
 
 @dataclass(frozen=True)
+class EditLatents(Batch):
+    """Edits whose pictures an autoencoder has encoded beforehand: of the one before the mode, of the one after a normal
+    distribution for every cell."""
+
+    before: torch.Tensor  # (B, C, h, w), unscaled, and so are the next
+    instructions: tuple[str, ...]
+    mean: torch.Tensor  # (B, C, h, w)
+    std: torch.Tensor  # (B, C, h, w)
+
+
+@dataclass(frozen=True)
 class Paired(Batch):
     """A source picture and the target that belongs to it, pixel by pixel."""
 
@@ -118,15 +129,29 @@ class Posed(Batch):
 
 
 @dataclass(frozen=True)
+class Retouched(Batch):
+    """Pictures, one change in a region of each, and the pictures afterwards, which are the same elsewhere."""
+
+    before: torch.Tensor  # (B, 3, H, W) in [-1, 1]
+    regions: torch.Tensor  # (B, 1, H, W) bool
+    nouns: torch.Tensor  # (B,) int64: what in the region changes, counted from 1; 0 for all of it
+    changes: torch.Tensor  # (B,) int64: into what
+    after: torch.Tensor  # (B, 3, H, W) in [-1, 1]
+
+
+@dataclass(frozen=True)
 class Read(Batch):
     """Pictures with what is to be read in them, as numbers of a vocabulary."""
 
     pictures: torch.Tensor  # (B, 3, H, W) in [-1, 1]
     things: torch.Tensor  # (B, K, 3) int64: noun, row and column of the centre's cell; -1 where there are fewer than K
+    colours: torch.Tensor  # (B, K) int64: what each thing is painted in, counted from 1; 0 for as it is by nature
+    sides: torch.Tensor  # (B, K) int64: of each thing's square, in cells
     places: torch.Tensor  # (B,) int64, and so are the next
     times: torch.Tensor
     seasons: torch.Tensor
     styles: torch.Tensor
+    weathers: torch.Tensor
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import permutations
 
 from limner.data.decode import SUFFIXES
 from limner.data.files import Files
-from limner.data.kinds import Batch, Captioned, Labelled, Masked, Paired, Pictures, Posed, Unpaired
+from limner.data.kinds import Batch, Captioned, Edits, Labelled, Masked, Paired, Pictures, Posed, Unpaired
 from limner.errors import BadInput
 
 PARTS = {"train": "train", "training": "train", "val": "val", "validation": "val", "test": "test", "testing": "test"}
@@ -71,6 +71,7 @@ class Listing:
     where: the place that messages name
     files: what is there
     pictures: the picture files of a part and role
+    metadata: the files metadata.jsonl
     unused: how many files of each suffix no layout uses
     """
 
@@ -79,11 +80,11 @@ class Listing:
         self.pictures: dict[tuple[str, str], list[Entry]] = {}
         self.unused: Counter[str] = Counter()
         self._texts: dict[tuple[str, str], str] = {}  # part and key -> a file that may hold a picture's captions
-        self._metadata: list[str] = []
+        self.metadata: list[str] = []
         for name in files.names:
             found = entry(name)
             if name.rpartition("/")[2] == "metadata.jsonl":
-                self._metadata.append(name)
+                self.metadata.append(name)
             elif found is not None and found.suffix in SUFFIXES:
                 self.pictures.setdefault((found.part, found.role), []).append(found)
             elif found is not None and found.suffix in (".txt", ".json") and found.role == "pictures":
@@ -113,7 +114,7 @@ class Listing:
     @cached_property
     def _rows(self) -> list[tuple[str, tuple[str, ...]] | str]:
         known, rows = set(self.files.names), list[tuple[str, tuple[str, ...]] | str]()
-        for name in self._metadata:
+        for name in self.metadata:
             folder = name.rpartition("/")[0]
             for number, line in enumerate(self.files.read(name).splitlines(), 1):
                 try:
@@ -158,12 +159,22 @@ Sample = tuple[str, ...]
 class Stream:
     """Samples that are drawn together.
 
-    roles: what each file of a sample is: A, B, both (side by side), pictures, labels, instances, masks, words
-        or joints
+    roles: what each file of a sample is: A, B, both (side by side), pictures, labels, instances, masks, words,
+        joints or triplet (what an edit says)
+    choices: of a sample that stands for several, all of them: a draw takes one
     """
 
     roles: tuple[str, ...]
     samples: tuple[Sample, ...]
+    choices: Mapping[Sample, tuple[Sample, ...]] = field(default_factory=dict, compare=False)
+
+    def of(self, sample: Sample) -> tuple[Sample, ...]:
+        """What a draw of a sample can take."""
+        return self.choices.get(sample, (sample,))
+
+    @property
+    def every(self) -> tuple[Sample, ...]:
+        return tuple(one for sample in self.samples for one in self.of(sample))
 
 
 @dataclass(frozen=True)
@@ -173,11 +184,15 @@ class Layout:
     how: in words
     streams: two, where what they hold doesn't belong together
     complaints: files that are left out, and why
+    words: what is said of a sample whose words are in no file of its own
+    held_out: the part to measure on, where the layout itself divides the samples
     """
 
     how: str
     streams: tuple[Stream, ...]
     complaints: tuple[str, ...] = ()
+    words: Mapping[Sample, tuple[str, ...]] = field(default_factory=dict)
+    held_out: str | None = None
 
     def __str__(self) -> str:
         counts = " and ".join(f"{len(stream.samples):,}" for stream in self.streams)
@@ -302,7 +317,112 @@ def _pictures(listing: Listing, part: str) -> Layout:
     return Layout("pictures", (_single("pictures", found),))
 
 
+_EDIT_FOLDER = re.compile(r"(?:(.*)/)?([^/]+)/(\d+)_([01])\.\w+")
+_EDIT_SHARD = re.compile(r"(before|after)/((?:[^/]+/)*)(\w+)-(\d+)\.\w+")
+SPLITS = {"": (0.0, 0.9), "train": (0.0, 0.9), "val": (0.9, 0.95), "test": (0.95, 1.0)}
+"""Which of the prompts, in order, belong to a part of edits: their numbers are cut at the whole number below."""
+
+
+def _edits(listing: Listing, part: str) -> Layout:
+    """Edits as the published program writes them, as `limner edits shard` packs them, or with a metadata.jsonl."""
+    found: dict[str, dict[str, dict[str, str]]] = {}  # prompt -> seed -> which of the two pictures -> file
+    said: dict[str, str] = {}  # prompt, or prompt and seed -> the file with the triplet
+    names = set(listing.files.names)
+    for name in listing.files.names:
+        if folder := _EDIT_FOLDER.fullmatch(name):
+            prompt = "/".join(filter(None, folder.group(1, 2)))
+            if f"{prompt}/prompt.json" in names and name.lower().endswith(SUFFIXES):
+                found.setdefault(prompt, {}).setdefault(folder[3], {})[folder[4]] = name
+                said[prompt] = f"{prompt}/prompt.json"
+        elif shard := _EDIT_SHARD.fullmatch(name):
+            triplet = f"{shard[2]}{shard[3]}-{shard[4]}.json"
+            if triplet in names and name.lower().endswith(SUFFIXES):
+                prompt = f"{shard[2]}{shard[3]}"
+                found.setdefault(prompt, {}).setdefault(shard[4], {})["01"[shard[1] == "after"]] = name
+                said[prompt] = triplet
+    if not found:
+        return _edits_by_rows(listing, part)
+    complaints: list[str] = []
+    chosen = _chosen(listing)
+    prompts: list[tuple[Sample, ...]] = []
+    for prompt in sorted(found):
+        samples = []
+        for seed, pictures in sorted(found[prompt].items()):
+            if len(pictures) < 2:
+                complaints.append(
+                    f"{next(iter(pictures.values()))} is left out: the other picture of the pair is missing."
+                )
+            elif chosen is None or seed in chosen.get(prompt, ()):
+                samples.append((pictures["0"], pictures["1"], said[prompt]))
+        if samples:
+            prompts.append(tuple(samples))
+    if not prompts:
+        raise BadInput("seeds.json chooses none of its pairs: choose others with limner edits filter.")
+    return _divided("prompts of edits with one or more pairs each", prompts, part, tuple(complaints), {})
+
+
+def _chosen(listing: Listing) -> dict[str, list[str]] | None:
+    """What `seeds.json` chooses: a prompt's folder -> seeds; None without such a file."""
+    if "seeds.json" not in listing.files.names:
+        return None
+    try:
+        return {
+            str(folder): [str(seed) for seed in seeds] for folder, seeds in json.loads(listing.files.read("seeds.json"))
+        }
+    except (ValueError, TypeError) as error:
+        raise BadInput(
+            f"seeds.json should be a list of [folder, [seeds]]: {error}. limner edits filter writes it."
+        ) from error
+
+
+def _edits_by_rows(listing: Listing, part: str) -> Layout:
+    """Rows of metadata.jsonl with the hub's column names."""
+    names, words, complaints = set(listing.files.names), dict[Sample, tuple[str, ...]](), list[str]()
+    for name in listing.metadata:
+        folder = name.rpartition("/")[0]
+        for number, line in enumerate(listing.files.read(name).splitlines(), 1):
+            try:
+                row = json.loads(line)
+                files = [row[key] for key in ("original_image", "edited_image")]
+                before, after = ("/".join(filter(None, (folder, file))) for file in files)
+                instruction = str(row["edit_prompt"]).strip()
+            except (ValueError, KeyError, TypeError, RecursionError):
+                continue
+            if before not in names or after not in names:
+                complaints.append(f"{name}, line {number}: there is no {before if before not in names else after}.")
+            elif instruction:
+                captions = (str(row.get(key) or "") for key in ("original_prompt", "edited_prompt"))
+                words[before, after] = (instruction, *captions)
+    if not words:
+        raise BadInput(
+            "edits are folders of <seed>_0.jpg, <seed>_1.jpg and prompt.json, shards of them (limner edits shard), or "
+            'lines {"original_image": ..., "edit_prompt": ..., "edited_image": ...} of metadata.jsonl.'
+        )
+    return _divided("edits", [(sample,) for sample in words], part, tuple(complaints), words)
+
+
+def _divided(
+    how: str,
+    prompts: list[tuple[Sample, ...]],
+    part: str,
+    complaints: tuple[str, ...],
+    words: dict[Sample, tuple[str, ...]],
+) -> Layout:
+    """A part of the prompts, each of which may have several samples."""
+    first, last = (int(share * len(prompts)) for share in SPLITS[part])
+    if part == "" and last == 0:
+        last = 1
+    mine = prompts[first:last]
+    if not mine:
+        raise BadInput(f"{len(prompts)} prompts are too few for a part {part}.")
+    choices = {samples[0]: samples for samples in mine if len(samples) > 1}
+    stream = Stream(("before", "after", "triplet"), tuple(samples[0] for samples in mine), choices)
+    held_out = "val" if part in ("", "train") and int(0.95 * len(prompts)) > last else None
+    return Layout(how, (stream,), complaints, words, held_out)
+
+
 LAYOUTS: dict[type[Batch], Callable[[Listing, str], Layout]] = {
+    Edits: _edits,
     Paired: _paired,
     Unpaired: _unpaired,
     Labelled: _labelled,

@@ -27,8 +27,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limner.data.files import read_file
 from limner.edits.filters import Filter, Sample
-from limner.edits.triplets import Triplet, read_triplets
+from limner.edits.triplets import Triplet, read_triplets, triplet_of
 from limner.errors import BadInput, CannotDo
 from limner.hub import load
 from limner.metrics.edits import Encoder, open_encoder, similarities
@@ -320,7 +321,14 @@ def read_samples(path: Path) -> list[Sample]:
 
 
 def read_prompt(folder: Path) -> Triplet:
-    return read_triplets(folder / PROMPT)[0]
+    """The triplet of a unit's folder, in whatever way the JSON is laid out."""
+    try:
+        found = triplet_of(json.loads(read_file(folder / PROMPT)))
+    except (ValueError, RecursionError):
+        found = None
+    if found is None:
+        raise BadInput(f"{folder / PROMPT} should be a JSON object with caption, edit and output.")
+    return found
 
 
 def _alive(process: str) -> bool:

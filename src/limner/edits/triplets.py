@@ -85,7 +85,7 @@ def read_triplets(path: Path, told: Callable[[str], None] | None = None) -> list
     found: list[Triplet] = []
     wrong: list[str] = []
     for number, row in _rows(path):
-        triplet = None if row is None else _triplet(row)
+        triplet = None if row is None else triplet_of(row)
         if triplet is None:
             wrong.append(f"{path}, line {number}: should be a JSON object with caption, edit and output.")
         else:

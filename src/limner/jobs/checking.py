@@ -9,6 +9,7 @@ from pathlib import Path
 from limner.data import decode
 from limner.data.files import open_files
 from limner.data.folder import Folder, pool
+from limner.data.latents import INDEX, LatentFolder
 from limner.data.layouts import LAYOUTS, Entry, Listing
 from limner.errors import BadInput
 from limner.jobs.sources import open_source
@@ -46,6 +47,9 @@ def check(path: Path, name: str | None, progress: Callable[[int, int], None] = l
 
     progress: hears how many are done, and how many there are
     """
+    if (path / INDEX).is_file():
+        source = LatentFolder(path) if name is None else open_source(str(path), find(name), 0)
+        return Report(uses=[("EditLatents", str(source))], usable=True)
     listing = Listing(str(path), open_files(path))
     report = Report(complaints=list(listing.files.complaints))
     total, done = sum(map(len, listing.pictures.values())), 0
@@ -105,7 +109,7 @@ def _samples(path: Path, name: str, report: Report, progress: Callable[[int, int
     report.complaints += source.layout.complaints
     decided = source.decides(["classes", "unknown"])
     source.classes = decided.get("classes")
-    total = sum(len(stream.samples) for stream in source.layout.streams)
+    total = sum(len(stream.every) for stream in source.layout.streams)
     wrong = []
     for done, complaint in enumerate(source.complaints(), 1):
         progress(done, total)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Union, cast, get_args, get_origin, get_ty
 from limner.data.files import open_files
 from limner.data.folder import Folder
 from limner.data.kinds import Batch
+from limner.data.latents import INDEX, LatentFolder
 from limner.data.layouts import LAYOUTS, Listing
 from limner.data.prepare import Preparation
 from limner.errors import BadInput
@@ -63,7 +64,9 @@ def _named(kinds: tuple[type, ...]) -> str:
 
 def _folder(
     data: str, system: type[System], wanted: tuple[type, ...], seed: int, prepare: Mapping[str, Any], told: Told
-) -> Folder:
+) -> Folder | LatentFolder:
+    if (Path(data) / INDEX).is_file():
+        return _latent_folder(data, system, wanted, seed, prepare)
     if not Path(data).exists():
         made = "\n".join(f"  {name}:{make.__doc__}" for name, make in MADE.items())
         raise BadInput(f"--data {data}: there is no such folder, zip or tar. What limner makes itself:\n{made}")
@@ -72,6 +75,16 @@ def _folder(
         raise BadInput(f"{system.__name__} trains on {_named(wanted)} data, which no folder holds: limner makes it.")
     preparation = config_from(Preparation, asdict(system.preparation) | dict(prepare), "--prepare")
     return Folder(Listing(data, open_files(Path(data))), kind, seed=seed, preparation=preparation, told=told)
+
+
+def _latent_folder(
+    data: str, system: type[System], wanted: tuple[type, ...], seed: int, prepare: Mapping[str, Any]
+) -> LatentFolder:
+    if LatentFolder.gives not in wanted:
+        raise BadInput(f"{system.__name__} trains on {_named(wanted)} data, and {data} holds latents of edits.")
+    if prepare:
+        raise BadInput(f"--prepare is for pictures; {data} holds latents, whose size was chosen when they were made.")
+    return LatentFolder(Path(data), seed=seed)
 
 
 # What limner makes as it is needed: from what stands after the colon, the seed, and the width and height that the
