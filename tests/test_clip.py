@@ -115,11 +115,11 @@ def test_the_grid_of_positions_keeps_its_directions():
     weight = clip.network.vision_model.embeddings.position_embedding.weight
     with torch.no_grad():  # every patch knows its row, and nothing else
         weight[1:] = torch.arange(side).repeat_interleave(side)[:, None].float()
-    wide = clip.positions(side, 2 * side)[0, 1:, 0].view(side, 2 * side)
+    wide = clip.positions(TINY.side, 2 * TINY.side)[0, 1:, 0].view(side, 2 * side)
     assert (wide.std(1) < 1e-4).all() and wide[-1, 0] > wide[0, 0] + 2
-    swapped = clip.positions(side, 2 * side, transposed=True)
-    assert not torch.allclose(swapped, clip.positions(side, 2 * side), atol=0.1)
-    assert torch.equal(clip.positions(side, side, transposed=True)[0], weight)
+    swapped = clip.positions(TINY.side, 2 * TINY.side, published_grid=True)[0, 1:, 0].view(2 * side, side)
+    assert (swapped.std(1) < 1e-4).all()  # laid out row by row for a picture that is wide
+    assert torch.equal(clip.positions(TINY.side, TINY.side, published_grid=True)[0], weight)
 
 
 def test_gradients_reach_the_pictures_and_no_weight():

@@ -160,7 +160,7 @@ def open_encoder(where: str | Path = "storybook") -> Encoder:
     model = load(str(where))
     if not isinstance(model, Storybook):
         raise BadInput(
-            f"{where} is a {type(model).__name__}, which doesn't put pictures and words into one space. Give storybook, "
-            "a folder of CLIP (config.json, weights, vocab.json, merges.txt), or OpenAI's ViT-B-32.pt or ViT-L-14.pt."
+            f"{where} is a {type(model).__name__}, which doesn't put pictures and words into one space. Give "
+            "storybook, a folder of CLIP (config.json, weights, vocab.json, merges.txt), or OpenAI's ViT-B-32.pt."
         )
     return StorybookEncoder(model.to(best_device()))

@@ -122,18 +122,18 @@ class CLIP(nn.Module):
         """(B, 3, H, W) in [0, 1] -> the range that the towers take."""
         return (pictures - self.mean) / self.std
 
-    def look(self, pixels: Tensor, *, transposed: bool = False) -> Tensor:
+    def look(self, pixels: Tensor, *, published_grid: bool = False) -> Tensor:
         """Normalised (B, 3, H, W) of any size -> embeddings (B, space), of any length; see `positions`."""
         last = self.network.vision_model.encoder.layers[-1]
-        return self.pooled(last(self.states(pixels, transposed=transposed), None))
+        return self.pooled(last(self.states(pixels, published_grid=published_grid), None))
 
-    def states(self, pixels: Tensor, *, transposed: bool = False) -> Tensor:
+    def states(self, pixels: Tensor, *, published_grid: bool = False) -> Tensor:
         """Normalised (B, 3, H, W) -> the class' and the patches' states (B, 1 + n, width) before the last block."""
         vision = self.network.vision_model
         patches: Tensor = vision.embeddings.patch_embedding(pixels)  # (B, width, rows, columns)
         first = vision.embeddings.class_embedding.expand(len(patches), 1, -1)
-        x: Tensor = torch.cat([first, patches.flatten(2).mT], 1)
-        x = vision.pre_layrnorm(x + self.positions(*patches.shape[-2:], transposed=transposed))
+        positions = self.positions(*pixels.shape[-2:], published_grid=published_grid)
+        x: Tensor = vision.pre_layrnorm(torch.cat([first, patches.flatten(2).mT], 1) + positions)
         for block in vision.encoder.layers[:-1]:
             x = block(x, None)
         return x
@@ -143,22 +143,23 @@ class CLIP(nn.Module):
         found: Tensor = self.network.visual_projection(self.network.vision_model.post_layernorm(states[:, 0]))
         return found
 
-    def positions(self, rows: int, columns: int, *, transposed: bool = False) -> Tensor:
-        """Embeddings (1, 1 + rows * columns, width) of the class and of a grid of patches, bicubic between the trained.
+    def positions(self, height: int, width: int, *, published_grid: bool = False) -> Tensor:
+        """Embeddings (1, 1 + n, width) of the class and the patches of a picture of this size, bicubic between the
+        trained ones: DINO's way (Caron et al., 2021), which stretches to a tenth of a patch more.
 
-        DINO's way (Caron et al., 2021), which stretches to a tenth of a patch more. Text2LIVE's published program swaps
-        the sides of a grid that isn't square: `transposed`.
+        published_grid: as Text2LIVE's program has it, which exchanges the sides of a picture that isn't square
         """
         trained: Tensor = self.network.vision_model.embeddings.position_embedding.weight[None]
         side = math.isqrt(trained.shape[1] - 1)
-        if rows == columns == side:
+        rows, columns = height // self.patch, width // self.patch
+        if rows == columns == side and (height == width or not published_grid):
             return trained
-        size = (columns, rows) if transposed else (rows, columns)
+        size = (columns, rows) if published_grid else (rows, columns)
         grid = trained[:, 1:].unflatten(1, (side, side)).movedim(-1, 1)
         stretch = tuple((length + 0.1) / side for length in size)
         grid = F.interpolate(grid, scale_factor=stretch, mode="bicubic")
         if grid.shape[-2:] != size:
-            raise BadInput(f"CLIP's positions can't be stretched to {rows}x{columns} patches: take another size.")
+            raise BadInput(f"CLIP can't look at {width}x{height} pixels: take another size.")
         return torch.cat([trained[:, :1], grid.flatten(2).mT], 1)
 
     # Words

@@ -28,6 +28,7 @@ SYSTEMS = {
     "pixel-domain-transfer": "limner.parity.pixel_domain_transfer",
     "prompt-to-prompt": "limner.parity.prompt_to_prompt",
     "rfr-inpainting": "limner.parity.rfr_inpainting",
+    "sdedit": "limner.parity.sdedit",
     "sean": "limner.parity.sean",
     "spade": "limner.parity.spade",
     "text2live": "limner.parity.text2live",
