@@ -96,7 +96,8 @@ def read_triplets(path: Path, told: Callable[[str], None] | None = None) -> list
     return found
 
 
-def _triplet(row: Any) -> Triplet | None:
+def triplet_of(row: Any) -> Triplet | None:
+    """A JSON value as a triplet, if it is one."""
     if not isinstance(row, dict):
         return None
     if isinstance(text := row.get("prompt"), str) and isinstance(completion := row.get("completion"), str):
