@@ -181,7 +181,11 @@ TABLES = {
             Claim("MSGAN", "pix2pix (dropout)", APART[0], "MSGAN, table 3"),
             Claim("MUNIT", "pix2pix (dropout)", APART[0], "MUNIT, table 1, of unpaired baselines"),
         ),
-        lambda: {"the true scene at other times of day": told(spread_of_times(TimedLabels(0).truths(range(TEST), "held-out"), OUTPUTS))},
+        lambda: {
+            "the true scene at other times of day": told(
+                spread_of_times(TimedLabels(0).truths(range(TEST), "held-out"), OUTPUTS)
+            )
+        },
         diversity,
         "Far apart is not yet plausible: read the perceptual distance beside the Fréchet distance, and both "
         "beside what the true scene does at other times of day.",
@@ -199,7 +203,7 @@ TABLES = {
         "CycleGAN and GcGAN leave nearly every picture as it is, which is all that a way back and a turn ask for, and "
         "so their PSNR is that of the picture as it is. The GAN alone may change anything, and comes a little nearer. "
         "UNIT paints anew from a shared code, in blurs, which differ much from seed to seed: its pictures are the "
-        "only ones that are often nearer the truth than what was given. Where only colours change, as in the next table, "
+        "only ones that are often nearer the truth than what was given. Where colours alone change, in the next table, "
         "the published order holds.",
     ),
     "constraints": Table(
