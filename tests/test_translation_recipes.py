@@ -42,6 +42,17 @@ def test_the_truth_scores_above_every_baseline(name: str, monkeypatch: pytest.Mo
     assert all(scores[measure] < best for scores in task.baseline_scores().values())
 
 
+def test_one_true_answer_among_wrong_ones_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world, "TEST", 3)
+    task = world.Answers(0)
+    wrong = np.stack([255 - task.test.truth] * world.ANSWERS)
+    one = wrong.copy()
+    one[-1] = task.test.truth
+    measure = task.measures[0]
+    assert task.score(one)[measure] == pytest.approx(0, abs=1e-6)
+    assert task.score(wrong)[measure] > 1
+
+
 @pytest.mark.parametrize("name", world.TASKS)
 def test_training_data_are_a_function_of_the_samples_numbers(name: str) -> None:
     task = world.TASKS[name](0)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from limner.data.kinds import Batch, Captioned, Labelled, Masked, Paired, Transferred, Unpaired
 from limner.hub import load
@@ -231,10 +231,11 @@ class UnpairedLabels(TimedLabels):
         return Unpaired(to_tensor(list(colour_labels(maps.classes.numpy()))), self.batch(numbers, "train").pictures)
 
 
-class Answers(TimedLabels):
-    """The same as a question with many answers: of as many as `ANSWERS`, one should be like the truth.
+class Answers(Lines):
+    """Line drawing -> colours at any time of day, which the drawing doesn't tell: of `ANSWERS` answers to the same
+    question, one should be like the truth.
 
-    That is decided by a perceptual distance, which neither flat pictures nor real ones of other things make small.
+    That is decided by a perceptual distance, which neither blurred pictures nor real ones of other things make small.
     """
 
     measures = (
@@ -242,6 +243,21 @@ class Answers(TimedLabels):
         "perceptual distance between answers", "Fréchet",
     )  # fmt: skip
     lower = True
+
+    def take(self, numbers: Sequence[int]) -> Paired:
+        asked = self.question(numbers, held_out=False)
+        return Paired(to_tensor(list(asked.given)), to_tensor(list(asked.truth)))
+
+    def truths(self, numbers: Sequence[int], split: str) -> list[SceneTruth]:
+        found = [
+            scene(self.seed, derive(self.seed, "answers", n), SIDE, SIDE, nouns=NOUNS, split=split) for n in numbers
+        ]
+        return [replace(plain(truth), time=truth.time) for truth in found]
+
+    def question(self, numbers: Sequence[int], *, held_out: bool = True) -> Question:
+        truths = self.truths(numbers, "held-out" if held_out else "train")
+        drawn, painted = ([render(t, SIDE, SIDE, style=s) for t in truths] for s in ("line", "fluent"))
+        return Question(np.stack(drawn), np.stack(painted), {})
 
     def answered(self, model: Any) -> np.ndarray:
         """uint8 (ANSWERS, N, H, W, 3)."""
@@ -258,20 +274,17 @@ class Answers(TimedLabels):
         return dict(zip(self.measures, found, strict=True))
 
     def baselines(self) -> dict[str, np.ndarray]:
-        known = self.batch(range(1000), "train")
-        shown, classes = to_uint8(known.pictures), known.classes.numpy()
-        nearest = np.stack([np.argsort(-(classes == one).mean((1, 2)))[:ANSWERS] for one in self.labels], 1)
-        flat = super().baselines()["each class in its mean colour"]
-        lit = np.stack([flat] * ANSWERS)
-        for made, scenes in zip(lit, nearest, strict=True):
-            for picture, asked, one in zip(made, self.labels, scenes, strict=True):
-                for k in set(np.unique(asked)) & set(np.unique(classes[one])):
-                    picture[asked == k] = shown[one][classes[one] == k].mean(0).round()
+        known = self.question(range(1000), held_out=False)
+        asked, drawn = (torch.from_numpy(x.reshape(len(x), -1) / 255.0).float() for x in (self.test.given, known.given))
+        nearest = known.truth[torch.cdist(asked, drawn).topk(ANSWERS, largest=False).indices.T.numpy()]
+        blurred = np.stack([[np.asarray(Image.fromarray(p).filter(ImageFilter.GaussianBlur(4))) for p in row]
+                            for row in nearest])  # fmt: skip
         return {
-            "each class in its mean colour": np.stack([flat] * ANSWERS),
-            f"{ANSWERS} times: each class in its mean colour in one of the nearest of 1,000 training maps' scenes": lit,
-            f"{ANSWERS} nearest of 1,000 training maps": shown[nearest],
-            "the true scene at its times of day (the ceiling)": spread_of_times(ANSWERS, self.asked),
+            f"{ANSWERS} nearest of 1,000 training pairs": nearest,
+            "the drawing on blurred copies of these": (blurred * (self.test.given / 255.0)).round().astype(np.uint8),
+            "the true scene at its times of day (the ceiling)": spread_of_times(
+                self.truths(self.asked, "held-out"), ANSWERS
+            ),
         }
 
     def shown(self, made: np.ndarray, count: int = 8) -> list[np.ndarray]:
@@ -296,10 +309,9 @@ def frechet(made: np.ndarray, real: np.ndarray) -> float:
         return distance.value().value
 
 
-def spread_of_times(count: int, numbers: Sequence[int] = range(TEST)) -> np.ndarray:
-    """Scenes of the timed labels' test at times of day that the map doesn't tell: uint8 (count, N, H, W, 3). There are
-    three times, and fewer where it is always day: some come more than once."""
-    truths = TimedLabels(0).truths(numbers, "held-out")
+def spread_of_times(truths: Sequence[SceneTruth], count: int) -> np.ndarray:
+    """Scenes at so many times of day: uint8 (count, N, H, W, 3). There are three times, and fewer where it is always
+    day: some come more than once."""
     found = np.empty((count, len(truths), SIDE, SIDE, 3), np.uint8)
     for n, truth in enumerate(truths):
         times = times_of(truth.place, {thing.noun for thing in truth.things})
@@ -811,7 +823,7 @@ class Copier(System):
     @dataclass(frozen=True)
     class Config:
         width: int = 16
-        steps: int = 2000
+        steps: int = 1000
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
