@@ -39,6 +39,7 @@ from limner.systems import TABLE, find
 from limner.systems.diffusion.autoencoder import KLAutoencoder
 from limner.systems.diffusion.instruct_pix2pix import InstructPix2Pix
 from limner.systems.diffusion.latent import Autoencoder, LatentDiffusion, TextTower, UNet
+from limner.systems.diffusion.pixel import PixelDiffusion
 from limner.systems.pose.pg2 import PG2
 from limner.systems.reader import StickerReader
 from limner.systems.segmenter import Segmenter
@@ -265,6 +266,10 @@ CASES = {
             discriminator_layers=2,
         ),
         Blocks().take,
+    ),
+    "pixel-diffusion": Case(
+        PixelDiffusion.Config(size=16, width=32, multipliers=(1, 1), blocks=1, attention=(8,), timesteps=8),
+        lambda numbers: Pictures(pictures(numbers, 16)),
     ),
     "sean": Case(
         SEAN.Config(
