@@ -19,6 +19,7 @@ SYSTEMS = {
     "feature-networks": "limner.parity.feature_networks",
     "gcgan": "limner.parity.gcgan",
     "instruct-pix2pix": "limner.parity.instruct_pix2pix",
+    "instruction-editing-frontier": "limner.parity.instruction_editing_frontier",
     "latent-diffusion": "limner.parity.latent_diffusion",
     "msgan": "limner.parity.msgan",
     "munit": "limner.parity.munit",

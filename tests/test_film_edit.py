@@ -1,0 +1,100 @@
+"""Films edited by instruction: what frames see of each other, and how much they flicker."""
+
+import numpy as np
+import pytest
+import torch
+
+from limner.errors import BadInput
+from limner.metrics.flicker import Flicker
+from limner.systems.diffusion.film_edit import edit_film
+from limner.systems.diffusion.instruct_pix2pix import InstructPix2Pix
+from limner.systems.diffusion.latent import Autoencoder, TextTower, UNet
+from limner.systems.diffusion.tokens import vocabulary
+
+WORDS = ("make", "it", "night", "day")
+ORDER = {"steps": 3, "guidance": 3.0}
+
+
+@pytest.fixture(scope="module")
+def model():
+    config = InstructPix2Pix.Config(
+        autoencoder=Autoencoder(widths=(32, 32), blocks=1),
+        text=TextTower(vocabulary=len(vocabulary(WORDS)[0]), width=32, depth=1, heads=1, hidden=32),
+        unet=UNet(widths=(32, 64), attention=(True, True), blocks=1, heads=2),
+        size=(16, 32),
+        words=WORDS,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = InstructPix2Pix(config).eval()
+        torch.nn.init.normal_(made.unet.conv_in.weight, 0, 0.3)  # so that it sees the picture
+    return made
+
+
+def film(count=4, noise=6):
+    """A still scene, filmed with a little noise."""
+    draw = np.random.default_rng(0)
+    scene = draw.integers(40, 200, (16, 32, 3))
+    return [(scene + draw.integers(-noise, noise + 1, scene.shape)).astype(np.uint8) for _ in range(count)]
+
+
+def test_the_first_frame_is_edited_as_a_picture(model):
+    frames = list(edit_film(model, film(2), "make it night", seed=3, **ORDER))
+    alone = model.edit(film(1)[0], "make it night", seed=3, **ORDER)
+    assert np.array_equal(frames[0], alone.pictures[0])
+    assert model.unet.attn_processors.keys()  # and the network is as it was
+    again = model.edit(film(1)[0], "make it night", seed=3, **ORDER)
+    assert np.array_equal(again.pictures, alone.pictures)
+
+
+def test_frames_look_at_the_first_and_the_one_before(model):
+    frames = film(4)
+    plain = list(edit_film(model, frames, "make it night", **ORDER))
+    for changed in (0, 1, 2):
+        other = [255 - frame if i == changed else frame for i, frame in enumerate(frames)]
+        found = list(edit_film(model, other, "make it night", **ORDER))
+        same = [np.array_equal(a, b) for a, b in zip(plain, found, strict=True)]
+        assert same == [i < changed for i in range(4)]  # all that come after know of it
+    apart = list(edit_film(model, frames, "make it night", together=False, **ORDER))
+    other = list(edit_film(model, [255 - frames[0], *frames[1:]], "make it night", together=False, **ORDER))
+    assert all(np.array_equal(a, b) for a, b in zip(apart[1:], other[1:], strict=True))
+
+
+def test_together_flickers_less_than_frame_by_frame(model):
+    frames = film(5, noise=1)
+    flicker = {}
+    for how in ("together", "shared noise", "frame by frame"):
+        if how == "frame by frame":
+            made = [model.edit(f, "make it night", seed=i, **ORDER).pictures[0] for i, f in enumerate(frames)]
+        else:
+            made = list(edit_film(model, frames, "make it night", together=how == "together", **ORDER))
+        metric = Flicker()
+        metric.update(np.stack(frames), np.stack(made))
+        flicker[how] = metric.value().value
+    assert flicker["together"] < flicker["shared noise"] < flicker["frame by frame"]
+
+
+def test_what_is_no_film_is_refused(model):
+    with pytest.raises(BadInput, match="one size"):
+        list(edit_film(model, [film(1)[0], film(1)[0][:8]], "make it night", **ORDER))
+    with pytest.raises(BadInput, match="instruction"):
+        list(edit_film(model, film(1), " ", **ORDER))
+    with pytest.raises(BadInput, match="fly"):
+        list(edit_film(model, film(1), "fly", **ORDER))
+
+
+def test_flicker_is_of_what_stands_still():
+    source = np.zeros((3, 4, 4, 3), np.uint8)
+    source[1, :2] = 100  # the upper half moves, and so may the edit
+    edited = source.copy()
+    edited[1, :2], edited[:, 2:] = 7, 90
+    metric = Flicker()
+    metric.update(source, edited)
+    assert metric.value().value == 0 and metric.value().n == 2
+    edited[1, 2:] += 10
+    other = Flicker()
+    other.update(source, edited)
+    other.merge(metric)
+    assert other.value().value == pytest.approx(5) and other.value().n == 4
+    with pytest.raises(BadInput, match="T, H, W, 3"):
+        metric.update(source[:1], edited[:1])
