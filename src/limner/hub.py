@@ -14,7 +14,8 @@ from typing import Any
 from safetensors.torch import save as save_tensors
 
 from limner.errors import BadCheckpoint, BadInput, MissingExtra
-from limner.published.stable_diffusion import from_folder, from_single_file
+from limner.published import instruct_pix2pix, stable_diffusion
+from limner.published.read import tensors
 from limner.runs import Run, read_checkpoint, write_folder
 from limner.system import System, config_from
 from limner.systems import find, make
@@ -28,38 +29,71 @@ def load(name: str | Path) -> System:
     """A system with its weights, ready to use.
 
     name: a model that ships with limner ("storybook", "sticker-reader"), a run directory or one of its checkpoints, a
-    model folder, a diffusers folder, a hub id ("owner/name", already on this machine), or a single-file Stable
-    Diffusion v1 checkpoint. Anything else is `BadInput`; a damaged file is `BadCheckpoint`.
+    model folder, a diffusers folder, a hub id ("owner/name", already on this machine), or a single-file checkpoint of
+    Stable Diffusion v1 or InstructPix2Pix. Anything else is `BadInput`; a damaged file is `BadCheckpoint`.
     """
     path = Path(name)
     if path.is_dir():
         if (path / "model_index.json").exists():
-            return from_folder(path)
+            return _from_diffusers(path)
         if (path / "checkpoints").is_dir():
             checkpoint, complaints = Run(path).newest()
             if checkpoint is None:
                 raise BadCheckpoint(f"{path} holds no sound checkpoint. " + " ".join(complaints))
-            return _built(checkpoint.config, checkpoint.weights, str(path))
+            system = _built(checkpoint.config, checkpoint.weights, str(path))
+            keep_tokenizer(system, path)
+            return system
         return _from_folder(path)
     if path.is_file():
         if path.suffix not in SINGLE_FILES:
             raise BadInput(f"{path} is no model: a single-file checkpoint ends in {', '.join(SINGLE_FILES)}.")
-        return from_single_file(path)
+        return _from_single_file(path)
     if (SHIPPED / str(name) / "config.json").exists():
         return _from_folder(SHIPPED / str(name))
     if str(name).count("/") == 1 and not str(name).startswith("."):
-        return from_folder(_cached_snapshot(str(name)))
+        return _from_diffusers(_cached_snapshot(str(name)))
     shipped = sorted(p.parent.name for p in SHIPPED.glob("*/config.json"))
     raise BadInput(
         f"There is no model {name!r}: no such file or folder, and limner ships {', '.join(shipped) or 'none'}."
     )
 
 
+def _from_diffusers(path: Path) -> System:
+    if stable_diffusion.is_editor(path):
+        return instruct_pix2pix.from_folder(path)
+    return stable_diffusion.from_folder(path)
+
+
+def _from_single_file(path: Path) -> System:
+    held = tensors(path)
+    model = (
+        instruct_pix2pix.from_tensors(held, str(path))
+        if stable_diffusion.holds_editor(held)
+        else stable_diffusion.from_tensors(held, str(path))
+    )
+    model.tokenizer = stable_diffusion.tokenizer_beside(path)
+    return model
+
+
 def _from_folder(path: Path) -> System:
     if not (path / "config.json").exists():
         raise BadInput(f"{path} is no model folder: it has no config.json (or model_index.json).")
     checkpoint = read_checkpoint(path)
-    return _built(checkpoint.config, checkpoint.weights, str(path))
+    system = _built(checkpoint.config, checkpoint.weights, str(path))
+    keep_tokenizer(system, path.parent.parent if path.parent.name == "checkpoints" else path)
+    return system
+
+
+def keep_tokenizer(system: Any, folder: Path) -> None:
+    """Hold a system and the folder `tokenizer` of its run or model together: what cuts words for a text tower of CLIP's
+    is no weight, and stands beside them. A system that lacks it gets it from there; one that has it writes it."""
+    beside = folder / "tokenizer"
+    if not hasattr(system, "tokenizer") or system.config.words:
+        return
+    if system.tokenizer is None and beside.is_dir():
+        system.tokenizer = stable_diffusion.tokenizer_in(beside)
+    elif system.tokenizer is not None and not beside.is_dir():
+        system.tokenizer.save_pretrained(beside)
 
 
 def _built(config: Mapping[str, Any], weights: Mapping[str, Any], where: str) -> System:

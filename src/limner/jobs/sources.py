@@ -92,7 +92,7 @@ def _latent_folder(
 
 
 def stickers(rest: str, seed: int, size: Size) -> Source:
-    """KIND[:WIDTHxHEIGHT]: lines, labels, night, unpaired, labelled, captioned, collages or readings"""
+    """KIND[:WIDTHxHEIGHT]: lines, labels, night, unpaired, labelled, captioned, edits, collages or readings"""
     from limner.stickers.kinds import PAIRINGS, Kind, StickerData
     from limner.stickers.source import Collages, Readings
     from limner.stickers.vocabulary import storybook_nouns
@@ -105,7 +105,7 @@ def stickers(rest: str, seed: int, size: Size) -> Source:
     width, height = _size(asked) if asked else size
     if what in PAIRINGS:
         return StickerData("paired", width, height, seed, pairing=what)
-    if what in ("unpaired", "labelled", "captioned"):
+    if what in ("unpaired", "labelled", "captioned", "edits"):
         nouns = storybook_nouns() if what == "labelled" else None  # so that class numbers fit into a byte
         return StickerData(cast(Kind, what), width, height, seed, nouns=nouns)
     raise BadInput(f"--data stickers:{rest}: write stickers:{stickers.__doc__}.")

@@ -15,13 +15,14 @@ from limner.data.folder import Folder
 from limner.data.kinds import Labelled, Paired
 from limner.errors import BadInput
 from limner.film.estimate import duration
+from limner.hub import keep_tokenizer, load
 from limner.jobs.sources import Told, open_source
 from limner.published import vgg
 from limner.rng import derive
 from limner.runs import Run
 from limner.system import System, Translates, config_from, to_uint8
 from limner.systems import find, make
-from limner.train import Listener, Options, Progress, Source, Trainer
+from limner.train import Listener, Options, Progress, Source, Trainer, rank
 
 MEASURED = 8  # held-out pictures that the running metric is taken on
 SHOWN = 5  # complaints about the data that are printed; limner data check has all
@@ -71,16 +72,22 @@ def train(
 
     changes: to the system's config
     prepare: changes to how the pictures of a folder are prepared
-    start_from, vgg_file: for a new run; a run that goes on has its weights
+    start_from, vgg_file: for a new run; a run that goes on has its weights. A system with `begin_as` can start from a
+        model of another kind, and has the options that it says with `options_of` from there
     told: hears which data are used, what of them is left out, and what is lacking without `vgg_file`
     """
     if vgg_file is not None:
         changes = seeing(name, changes or {})
+    base = None
+    if start_from is not None and hasattr(find(name), "begin_as"):
+        going_on = (Run(out).config() or {}).get("config") if Run(out).checkpoints else None
+        base = load(start_from) if going_on is None else None
+        changes, start_from = {**(going_on or find(name).options_of(base)), **(changes or {})}, None
     source = open_source(data, find(name), options.seed, prepare, told)
     config = fitting_config(name, source, changes)
     if vgg_file is None and start_from is None and not Run(out).checkpoints and (warning := blind(name, config)):
         told(warning)
-    return _trained(name, config, data, source, Run(out), options, start_from, vgg_file, listener, told)
+    return _trained(name, config, data, source, Run(out), options, start_from or base, vgg_file, listener, told)
 
 
 def seeing(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,10 +132,14 @@ def resume(
 
 
 def _trained(
-    name: str, config: Any, data: str, source: Source, run: Run, options: Options, start_from: Path | None,
+    name: str, config: Any, data: str, source: Source, run: Run, options: Options, start_from: Path | System | None,
     vgg_file: Path | None, listener: Listener | None, told: Told,
 ) -> Path:  # fmt: skip
-    system = build(name, config, source, options.seed)
+    system: Any = build(name, config, source, options.seed)
+    if isinstance(start_from, System):
+        system.begin_as(start_from)
+    elif run.checkpoints:
+        keep_tokenizer(system, run.path)
     recipe: Any = data
     if isinstance(source, Folder):
         source.classes, source.unknown = getattr(config, "classes", None), getattr(config, "unknown", True)
@@ -137,11 +148,14 @@ def _trained(
     fresh = not run.checkpoints  # asked by all processes before the first of them saves
     trainer = Trainer(
         name, system, source, run, options,
-        data=recipe, start_from=start_from, listener=listener, measure=running_metric(system, source),
+        data=recipe, start_from=start_from if isinstance(start_from, Path) else None, listener=listener,
+        measure=running_metric(system, source),
     )  # fmt: skip
     if fresh and (start_from is not None or vgg_file is not None):
         if vgg_file is not None:
             vgg.give_all(name, trainer.system, vgg_file)
+        if rank() == 0:
+            keep_tokenizer(system, run.path)
         trainer.save()  # so that going on never needs these files again
     return trainer.fit()
 

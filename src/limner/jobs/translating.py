@@ -139,7 +139,7 @@ def translate(
             f"{model} takes the style of a whole picture, and no --style-labels. Systems that do: {regional}."
         )
     labels = Labelled in kinds_of(type(system).play, "batch")
-    givens = _givens(paths, out)
+    givens = named_pictures(paths, out)
     looks = _looks(system, model, order, takes)
     rows: list[list[np.ndarray]] = []
     done, problem = 0, BadInput("None of the pictures could be read, so that nothing was translated.")
@@ -165,11 +165,11 @@ def translate(
         raise problem
     if rows:
         path = out / "before-and-after.png"
-        write_bytes(path, encode_picture(_sheet(rows), ".png", source_type=TRAINED, recipe={"model": model}))
+        write_bytes(path, encode_picture(before_and_after(rows), ".png", source_type=TRAINED, recipe={"model": model}))
         yield path
 
 
-def _givens(paths: Sequence[Path], out: Path) -> list[Given]:
+def named_pictures(paths: Sequence[Path], out: Path) -> list[Given]:
     """The pictures that paths name, each with a name of its own that overwrites none of them."""
     found: list[Given] = []
     for path in paths:
@@ -182,7 +182,7 @@ def _givens(paths: Sequence[Path], out: Path) -> list[Given]:
             raise BadInput(f"There are no pictures in {path}.")
         found += [Given(name.rpartition(".")[0], path / name, partial(files.read, name)) for name in names]
     if not found:
-        raise BadInput("Which pictures? limner translate MODEL PICTURES... -o FOLDER")
+        raise BadInput("Which pictures? Name files, folders, zips or tars of them.")
     names_taken: Counter[str] = Counter()
     for place, given in enumerate(found):
         names_taken[given.name] += 1
@@ -325,7 +325,7 @@ def _visible(picture: np.ndarray) -> np.ndarray:
     return colours
 
 
-def _sheet(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+def before_and_after(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
     """What went in at the left, and what came out of it, a row for each picture."""
     tiles = [[_tile(picture) for picture in row] for row in rows]
     width = max(sum(tile.shape[1] + GAP for tile in row) for row in tiles)

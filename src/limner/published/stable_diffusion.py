@@ -2,6 +2,8 @@
 
 Published: CompVis/stable-diffusion-v1-1 to v1-4, runwayml's v1-5 and everything fine-tuned from them; CreativeML Open
 RAIL-M, whose use restrictions go with the weights. Both ways read strictly: no entry left over, none missing.
+
+InstructPix2Pix has the same layouts, with a wider first convolution: `folder_of` and `tensors_of` open both kinds.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,10 +22,13 @@ from limner.published import compvis
 from limner.published.keys import fill
 from limner.published.read import tensors
 from limner.system import config_from
+from limner.systems.diffusion.instruct_pix2pix import InstructPix2Pix
 from limner.systems.diffusion.latent import Autoencoder, LatentDiffusion, TextTower, UNet
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
+
+Kind = TypeVar("Kind", LatentDiffusion, InstructPix2Pix)
 
 FREE_OPTIONS = frozenset({"sample_size", "force_upcast", "upcast_attention"})
 """Options of the library's classes that may differ from ours: they change no number in float32."""
@@ -34,6 +39,11 @@ OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "
 
 def from_folder(path: Path) -> LatentDiffusion:
     """Open a diffusers folder of Stable Diffusion v1's kind, of any size. BadCheckpoint names what doesn't fit."""
+    return folder_of(LatentDiffusion, path)
+
+
+def folder_of(kind: type[Kind], path: Path) -> Kind:
+    """Open a diffusers folder of Stable Diffusion v1's networks as a system of this kind."""
     unet, autoencoder, text = (json_in(path / part / "config.json") for part in ("unet", "vae", "text_encoder"))
     scheduler = json_in(path / "scheduler" / "scheduler_config.json")
     if scheduler.get("beta_schedule") != "scaled_linear" or scheduler.get("trained_betas") is not None:
@@ -47,7 +57,8 @@ def from_folder(path: Path) -> LatentDiffusion:
         attention = tuple(kind == "CrossAttnDownBlock2D" for kind in unet["down_block_types"])
         levels = len(autoencoder["block_out_channels"]) - 1
         side = int(unet["sample_size"]) << levels
-        config = LatentDiffusion.Config(
+        _check_channels(kind, int(unet["in_channels"]), int(unet["out_channels"]), where)
+        config = kind.Config(
             autoencoder=Autoencoder(
                 widths=tuple(autoencoder["block_out_channels"]),
                 blocks=autoencoder["layers_per_block"],
@@ -78,7 +89,7 @@ def from_folder(path: Path) -> LatentDiffusion:
         raise BadCheckpoint(
             f"{where}: not a Stable Diffusion v1 folder: its configs lack or misstate {error}."
         ) from None
-    model = _built(config, where)
+    model = _built(kind, config, where)
     _same(model.unet.config, unet, path / "unet" / "config.json")
     _same(model.autoencoder.config, autoencoder, path / "vae" / "config.json")
     if text.get("hidden_act", "quick_gelu") != "quick_gelu":
@@ -87,7 +98,9 @@ def from_folder(path: Path) -> LatentDiffusion:
         )
     fill(model.unet, tensors(weights_in(path / "unet", "diffusion_pytorch_model")), f"{where}/unet")
     fill(
-        model.autoencoder, _modern_attention(tensors(weights_in(path / "vae", "diffusion_pytorch_model"))), f"{where}/vae"
+        model.autoencoder,
+        _modern_attention(tensors(weights_in(path / "vae", "diffusion_pytorch_model"))),
+        f"{where}/vae",
     )
     words = compvis.without_position_ids(tensors(weights_in(path / "text_encoder", "model", "pytorch_model")))
     fill(
@@ -121,6 +134,18 @@ def from_tensors(
 
     changes: options of the system that leave no trace in the shapes
     """
+    return tensors_of(LatentDiffusion, held, where, changes, average=average)
+
+
+def tensors_of(
+    kind: type[Kind],
+    held: Mapping[str, Tensor],
+    where: str,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    average: bool = True,
+) -> Kind:
+    """`from_tensors` for a system of this kind."""
     parts = compvis.weights_of(held, where, average)
     try:
         unet = compvis.unet_config(parts["unet"])
@@ -136,23 +161,48 @@ def from_tensors(
     except BadCheckpoint as error:
         raise BadCheckpoint(f"{where}: {error}") from None
     ours = {part: {names[part][name]: value for name, value in parts[part].items()} for part in parts}
-    if len(ours["unet"]["conv_in.weight"][0]) != autoencoder.channels:
-        raise BadCheckpoint(
-            f"{where}: its U-Net takes more than the latent: an inpainting or editing model, not v1 itself."
-        )
+    _check_channels(kind, ours["unet"]["conv_in.weight"].shape[1], autoencoder.channels, where)
     found = {"autoencoder": autoencoder, "text": text, "unet": unet}
-    model = _built(config_from(LatentDiffusion.Config, found | dict(changes or {}), where), where)
+    model = _built(kind, config_from(kind.Config, found | dict(changes or {}), where), where)
     fill(model.unet, ours["unet"], where)
     fill(model.autoencoder, compvis.flattened_attention(ours["autoencoder"]), where)
     fill(model.text, ours["text"], where)
     return model.eval()
 
 
-def _built(config: LatentDiffusion.Config, where: str) -> LatentDiffusion:
+def is_editor(path: Path) -> bool:
+    """Whether a diffusers folder's U-Net takes a picture's latent beside the noisy one, as InstructPix2Pix' does."""
+    unet = json_in(path / "unet" / "config.json")
+    return isinstance(unet.get("out_channels"), int) and unet.get("in_channels") == 2 * unet["out_channels"]
+
+
+def holds_editor(held: Mapping[str, Tensor]) -> bool:
+    """The same of what a single file holds."""
+    first, last = (held.get(f"model.diffusion_model.{name}.weight") for name in ("input_blocks.0.0", "out.2"))
+    return first is not None and last is not None and first.shape[1:2] == (2 * len(last),)
+
+
+def _check_channels(kind: type[Kind], taken: int, latent: int, where: str) -> None:
+    """What a U-Net takes says which system it is of."""
+    if taken == latent and kind is InstructPix2Pix:
+        raise BadCheckpoint(
+            f"{where}: a text-to-image model, which sees no picture. `limner train instruct-pix2pix --start-from "
+            f"{where} --data EDITS -o RUN` makes an editor of it."
+        )
+    if taken == 2 * latent and kind is LatentDiffusion:
+        raise BadCheckpoint(
+            f"{where}: InstructPix2Pix, whose U-Net takes a picture's latent beside the noisy one, and not Stable "
+            f"Diffusion v1 itself. `limner edit PICTURE WORDS --model {where}` edits with it."
+        )
+    if taken not in (latent, 2 * latent):
+        raise BadCheckpoint(f"{where}: its U-Net takes {taken} channels, for latents of {latent}: an inpainting model?")
+
+
+def _built(kind: type[Kind], config: Any, where: str) -> Kind:
     """The networks without numbers: no time spent on a random start, no memory beside the file's own."""
     try:
         with torch.device("meta"):
-            model = LatentDiffusion(config)
+            model = kind(config)
     except (ValueError, RuntimeError, TypeError) as error:
         raise BadCheckpoint(f"{where}: its sizes make no model: {error}") from None
     tokens = torch.arange(config.text.tokens)[None]

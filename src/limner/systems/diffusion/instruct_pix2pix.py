@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from limner import diffusion
-from limner.data.kinds import Edits
+from limner.data.kinds import EditLatents, Edits
 from limner.data.prepare import Preparation
 from limner.errors import BadInput
 from limner.rng import Rng, torch_rng
@@ -30,6 +30,18 @@ Resize = Literal["whole", "published"]
 
 MOST_STRETCHED = 4  # times the resolution that a working picture's longer side may have
 MOST_NAMED = 200  # words in a message
+
+
+@dataclass(frozen=True)
+class Edited(Drawing):
+    """Edits, and what an editor would see of them: with it a next turn needs no encoding.
+
+    seen: c_I of the picture that was edited (1, 4, h, w)
+    latents: c_I of the edits (N, 4, h, w)
+    """
+
+    seen: Tensor = field(kw_only=True)
+    latents: Tensor = field(kw_only=True)
 
 
 class InstructPix2Pix(Parts, System):
@@ -77,8 +89,13 @@ class InstructPix2Pix(Parts, System):
     # From a text-to-image model (section 4.3.2)
 
     @staticmethod
-    def options_of(model: Parts) -> dict[str, Any]:
-        """The options that an editor has from the model that it begins as."""
+    def options_of(model: object) -> dict[str, Any]:
+        """The options that an editor has from the model that it begins as. BadInput if it can't begin as that."""
+        if not isinstance(model, Parts):
+            raise BadInput(
+                f"An editor begins as a text-to-image model of latent diffusion, or as another editor, not as a "
+                f"{type(model).__name__}."
+            )
         inherited = (
             "autoencoder", "text", "unet", "size", "beta", "timesteps", "prediction", "zero_terminal_snr", "words",
         )  # fmt: skip
@@ -109,11 +126,15 @@ class InstructPix2Pix(Parts, System):
 
     # Training (equation 4.1, section 4.4.3)
 
-    def play(self, batch: Edits, rng: Rng) -> Game:
+    def play(self, batch: Edits | EditLatents, rng: Rng) -> Game:
         with torch.no_grad():
-            picture = self.encode_picture(batch.before)
+            picture = batch.before if isinstance(batch, EditLatents) else self.encode_picture(batch.before)
             shape = picture.shape[1:]
-            clean = self.encode(batch.after, rng.normal("posterior", *shape).to(picture))
+            sampled = rng.normal("posterior", *shape).to(picture)
+            if isinstance(batch, EditLatents):
+                clean = self.config.autoencoder.scale * (batch.mean + batch.std * sampled)
+            else:
+                clean = self.encode(batch.after, sampled)
             without_words, without_picture = self.dropped(rng.uniform("dropout"))
             words = ["" if drop else each for each, drop in zip(batch.instructions, without_words, strict=True)]
             text = self.encode_words(words)
@@ -131,14 +152,20 @@ class InstructPix2Pix(Parts, System):
         return draw < 2 * band, (draw >= band) & (draw < 3 * band)
 
     @torch.no_grad()
-    def preview(self, batch: Edits, rng: Rng) -> Tensor:
+    def preview(self, batch: Edits | EditLatents, rng: Rng) -> Tensor:
         """Before, what should come of it, and what does in 20 steps, of the first four."""
-        picture = self.encode_picture(batch.before[:4])
+        if isinstance(batch, EditLatents):
+            scale = self.config.autoencoder.scale
+            picture = batch.before[:4]
+            before, after = self.decode(scale * picture), self.decode(scale * batch.mean[:4])
+        else:
+            before, after = batch.before[:4], batch.after[:4]
+            picture = self.encode_picture(before)
         noise = rng.normal("preview", *picture.shape[1:])[:4].to(picture)
-        text, null = self.encode_words(batch.instructions[:4]), self.encode_words([""])
-        denoise = diffusion.denoiser(self.guided(picture, text, null), self.schedule, self.config.prediction)
-        made = self.decode(self.sample(denoise, noise, 20, "ddim")).clamp(-1, 1)
-        return torch.stack([batch.before[:4], batch.after[:4], made], 1).flatten(0, 1)
+        guided = self.guided(picture, self.encode_words(batch.instructions[:4]), self.encode_words([""]))
+        denoise = diffusion.denoiser(guided, self.schedule, self.config.prediction)
+        made = self.decode(self.sample(denoise, noise, 20, "ddim"))
+        return torch.stack([before, after, made], 1).flatten(0, 1).clamp(-1, 1)
 
     # Editing (section 4.3.2)
 
@@ -157,16 +184,18 @@ class InstructPix2Pix(Parts, System):
         karras: bool = False,
         resolution: int | None = None,
         resize: Resize = "whole",
+        latent: Tensor | None = None,
         watch: diffusion.Watch | None = None,
     ) -> Drawing:
         """`count` pictures that obey the instruction `words`, of seed, seed + 1, ...; that of a seed is the same
-        whatever the count. See `limner.system.Edits`. Without words the picture comes back as it is.
+        whatever the count. See `limner.system.Edits`. An `Edited`; without words the picture as it is.
 
         guidance: s_T; higher changes more; 6 to 9 is usual
         image_guidance: s_I; higher keeps more of the picture; 1.2 to 1.8 is usual
         karras: noise levels by Karras et al., which the thesis names, instead of the model's own, which its code takes
         resolution: of the longer side while it is edited; the config's if not given
         resize: how the picture gets there and back, see `working_picture`
+        latent: c_I of the picture, if it is known from the turn that made it (`Edited`); passed over at another size
         watch: sees `(step, latents)` after every step
         """
         check_picture(picture)
@@ -174,14 +203,17 @@ class InstructPix2Pix(Parts, System):
         if not words.strip():
             return Drawing(np.stack([picture] * count), None, seeds)
         unknown = self.unknown(words)
-        seen = from_uint8(self.working_picture(picture, resolution, resize))[None].to(self.device)
-        latent, text, null = self.encode_picture(seen), self.encode_words([words]), self.encode_words([""])
-        made = [
-            self.edit_latent(latent, text, null, each, steps, guidance, image_guidance, sampler, karras, watch)
-            for each in seeds
-        ]
-        pictures = np.stack([resized(to_uint8(self.decode(each))[0], picture.shape[:2]) for each in made])
-        return Drawing(pictures, None, seeds, (*unknown, *self.unread(words)))
+        working = from_uint8(self.working_picture(picture, resolution, resize))[None].to(self.device)
+        if latent is None or latent.shape[1:] != self.latent_shape((working.shape[2], working.shape[3])):
+            latent = self.encode_picture(working)
+        latent, text, null = latent.to(working), self.encode_words([words]), self.encode_words([""])
+        settings = (steps, guidance, image_guidance, sampler, karras, watch)
+        made = torch.cat([self.edit_latent(latent, text, null, each, *settings) for each in seeds])
+        pictures = [resized(to_uint8(self.decode(each[None]))[0], picture.shape[:2]) for each in made]
+        return Edited(
+            np.stack(pictures), None, seeds, (*unknown, *self.unread(words)),
+            seen=latent, latents=made / self.config.autoencoder.scale,
+        )  # fmt: skip
 
     def edit_latent(
         self,
@@ -300,8 +332,8 @@ def working_size(
     """Width and height to edit at, multiples of `multiple`, by the published rule: the longer side near `resolution`
     (the shorter is rounded up, and the longer follows it, so that it may go beyond).
 
-    The published rule is in floating point, with operations in this order, and for about one size in sixteen the
-    shorter side comes out one multiple too short (207x244 at 512: 384x512); `exact` has no such accidents (448x512).
+    The published rule is in floating point, with operations in this order, and for about one size in sixteen it misses
+    the shorter side by a multiple (207x244 at 512: 384x512); `exact` has no such accidents (448x512).
     """
     whole: Any = Fraction(1) if exact else 1.0
     scale = whole * resolution / max(width, height)
