@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 TABLES = {
     "README.md": ["systems", "--markdown"],
     "docs/published.md": ["published", "--markdown"],
+    "docs/verbs/edits.md": ["edits", "cost"],
 }
 
 

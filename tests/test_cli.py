@@ -21,13 +21,16 @@ from limner.systems.translation.upscaler import Upscaler
 
 HERE = Path(__file__).parent
 VERBS = [
-    ["draw"], ["film"], ["film", "status"], ["film", "choose"], ["film", "clean"], ["train"], ["resume"],
+    ["draw"], ["edit"], ["film"], ["film", "status"], ["film", "choose"], ["film", "clean"], ["train"], ["resume"],
     ["systems"], ["doctor"],
     ["translate"], ["data", "check"], ["convert"], ["published"], ["eval"],
     ["stickers", "fetch"], ["stickers", "show"], ["stickers", "make"], ["stickers", "book"],
+    ["edits", "write"], ["edits", "teach"], ["edits", "pair"], ["edits", "filter"], ["edits", "shard"],
+    ["edits", "cost"],
 ]  # fmt: skip
 LEAST = {
     "draw": ["a fox"],
+    "edit": ["photo.png", "make it night"],
     "film": ["story.txt"],
     "film status": ["film.limner"],
     "film choose": ["film.limner"],
@@ -40,6 +43,11 @@ LEAST = {
     "eval": ["runs/facades", "--metrics", "psnr,fid"],
     "stickers make": ["edits", "-o", "edits"],
     "stickers book": ["-o", "book"],
+    "edits write": ["-o", "triplets.jsonl"],
+    "edits teach": ["triplets.jsonl", "-o", "writer"],
+    "edits pair": ["triplets.jsonl", "-o", "pairs"],
+    "edits filter": ["pairs"],
+    "edits shard": ["pairs", "-o", "shards"],
 }
 TRAIN = ["train", "vqgan", "--data", "stickers:collages", "-o", "run"]
 

@@ -220,6 +220,83 @@ class Translate:
 
 
 @dataclass
+class Edit:
+    """Edit pictures by an instruction in words; with --project, one instruction after the other.
+
+    Example: limner edit photo.png "make it night" -n 4 -o edited
+    """
+
+    given: Annotated[tyro.conf.Positional[list[str]], tyro.conf.arg(metavar="PICTURE... WORDS")] = field(
+        default_factory=list
+    )
+    """Files, folders, zips or tars of pictures, and what to do, in quotes. In a project that is begun, only the words;
+    without them its turns are shown."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("edited")
+    """Folder for the results."""
+    count: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 1
+    """Candidates for each picture, from the seeds seed, seed + 1, ...; best first, if something ranks them."""
+    seed: int = 0
+    """The same seed makes the same edit."""
+    model: str = "storybook-edit"
+    """A run, a model or diffusers folder, a hub id on this machine, or a single-file checkpoint."""
+    method: str | None = None
+    """How: instruct-pix2pix (instructions; what the model itself can do), or sdedit, prompt-to-prompt, text2live, which
+    go from caption to caption."""
+    before: str | None = None
+    """The caption of the picture as it is, for methods that need it."""
+    text_guidance: float | None = None
+    """How much the words count: more if too little changes."""
+    image_guidance: float | None = None
+    """How much the picture counts: more if too much changes."""
+    steps: int | None = None
+    """Of the sampler."""
+    strength: float | None = None
+    """Of sdedit: from 0, which leaves the picture, to 1, which forgets it."""
+    resolution: int | None = None
+    """Pixels of the longer side while a picture is edited; by default the model's."""
+    encoder: str | None = None
+    """What ranks several candidates: storybook, or a CLIP (a folder of transformers, or OpenAI's file)."""
+    sheet: bool = False
+    """Draw a sheet with before and after, too."""
+    project: Path | None = None
+    """A folder that keeps the turns of one picture, and what is asked next starts from the last."""
+    start: Annotated[int | None, tyro.conf.arg(name="from")] = None
+    """In a project: start from this turn instead."""
+    undo: bool = False
+    """In a project: go back a turn."""
+    repaint: bool = False
+    """In a project: take all pixels from the model; don't paste back what has hardly changed."""
+    dry_run: bool = False
+    """Print the resolved options and stop."""
+
+    def run(self) -> int:
+        from limner.jobs.editing import Order, edit, edit_project, show, undo
+
+        order = Order(**{option.name: getattr(self, option.name) for option in dataclasses.fields(Order)})
+        if self.project is not None and (self.undo or not self.given):
+            if self.undo and (self.given or self.start is not None):
+                raise BadInput("--undo stands alone with its --project; words go from there in a command of their own.")
+            for line in undo(self.project) if self.undo else show(self.project, self.start):
+                print(line)
+            return 0
+        *paths, words = map(str, self.given) if self.given else [""]
+        if self.undo or (not paths and self.project is None) or (Path(words).exists() and " " not in words):
+            raise BadInput('limner edit takes pictures and what to do: limner edit photo.png "make it night".')
+        if self.project is not None and len(paths) > 1:
+            raise BadInput(f"A --project is of one picture, not of {len(paths)}.")
+        with _Bar() as bar:
+            if self.project is not None:
+                begun = Path(paths[0]) if paths else None
+                lines = edit_project(self.model, begun, words, order, told=bar.tell, progress=bar.count)
+            else:
+                files = [Path(path) for path in paths]
+                lines = edit(self.model, files, words, self.out, order, told=bar.tell, progress=bar.count)
+            for line in lines:
+                print(line)
+        return 0
+
+
+@dataclass
 class Eval:
     """Measure what a model makes of held-out pictures, or the pictures of one folder by those of another.
 
@@ -808,6 +885,34 @@ class EditsShard:
         return 0
 
 
+@dataclass
+class EditsCost:
+    """Tell what a data set would cost: evaluations, operations, hours, disk. Nothing is made.
+
+    Example: limner edits cost --captions 10000 --samples 16 --steps 25
+    """
+
+    captions: int = 450_000
+    """Or triplets."""
+    samples: int = 100
+    """Pairs drawn of each."""
+    steps: list[int] = field(default_factory=lambda: [100, 25])
+    """Of the sampler; a column for each."""
+    teraflops: float = 125.0
+    """What one accelerator sustains, in 10^12 operations a second."""
+    accelerators: int = 64
+    """How many there are."""
+    dry_run: bool = False
+    """Print the resolved options and stop."""
+
+    def run(self) -> int:
+        from limner.edits.cost import cost
+
+        for line in cost(self.captions, self.samples, self.steps, self.teraflops, self.accelerators):
+            print(line)
+        return 0
+
+
 GROUPS: dict[str, dict[str, type]] = {
     "data": {"check": Check},
     "stickers": {"fetch": Fetch, "show": Show, "make": Make, "book": Book},
@@ -817,6 +922,7 @@ GROUPS: dict[str, dict[str, type]] = {
         "pair": EditsPair,
         "filter": EditsFilter,
         "shard": EditsShard,
+        "cost": EditsCost,
     },
 }
 VERBS: dict[str, tuple[type | None, str]] = {
@@ -825,12 +931,13 @@ VERBS: dict[str, tuple[type | None, str]] = {
     "train": (Train, "train a system"),
     "resume": (Resume, "go on with a training run"),
     "translate": (Translate, "translate pictures with a trained model"),
+    "edit": (Edit, "edit pictures by words, one instruction after the other"),
     "eval": (Eval, "measure what a model makes, or a folder of pictures by another"),
     "convert": (Convert, "turn weights that authors have published into a model folder"),
     "published": (Published, "list the weights that authors have released"),
     "data": (None, "data of your own: check"),
     "stickers": (None, "the Sticker World: fetch, show, make, book"),
-    "edits": (None, "data for editing by words: write, teach, pair, filter, shard"),
+    "edits": (None, "data for editing by words: write, teach, pair, filter, shard, cost"),
     "systems": (Systems, "list the systems and their options"),
     "doctor": (Doctor, "what is installed, what is missing, device, disk"),
 }

@@ -337,7 +337,7 @@ def _edits(listing: Listing, part: str) -> Layout:
         elif shard := _EDIT_SHARD.fullmatch(name):
             triplet = f"{shard[2]}{shard[3]}-{shard[4]}.json"
             if triplet in names and name.lower().endswith(SUFFIXES):
-                prompt = f"{shard[2]}{shard[3]}"
+                prompt = shard[3]  # whose pairs may be in two shards
                 found.setdefault(prompt, {}).setdefault(shard[4], {})["01"[shard[1] == "after"]] = name
                 said[prompt] = triplet
     if not found:

@@ -17,6 +17,8 @@ EXTRAS = {
              "espeakng_loader": "espeakng-loader", "httpx": "httpx", "pydantic": "pydantic",
              "fontpkg_noto_sans": "fontpkg-noto-sans"}),
     "diffusion": ("Stable Diffusion folders and files", {"diffusers": "diffusers", "transformers": "transformers"}),
+    "edits": ("teaching language models to write edits", {"peft": "peft", "transformers": "transformers"}),
+    "scale": ("spreading work over a cluster", {"ray": "ray"}),
     "stickers": ("drawing the Sticker World", {"resvg_py": "resvg-py"}),
     "hub": ("models of the hub", {"huggingface_hub": "huggingface_hub"}),
     "provenance": ("content credentials", {"c2pa": "c2pa-python"}),
