@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -280,7 +281,7 @@ class Edit:
                 print(line)
             return 0
         *paths, words = map(str, self.given) if self.given else [""]
-        if self.undo or (not paths and self.project is None) or (Path(words).exists() and " " not in words):
+        if self.undo or (not paths and self.project is None) or os.path.exists(words):
             raise BadInput('limner edit takes pictures and what to do: limner edit photo.png "make it night".')
         if self.project is not None and len(paths) > 1:
             raise BadInput(f"A --project is of one picture, not of {len(paths)}.")
