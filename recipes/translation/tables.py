@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from run import RECIPES, Recipe, train
+from run import RECIPES, SMALL, UNPAIRED, Recipe, train
 from world import RUNS, SIDE, TASKS, TEST, Score, Styles, Task, TimedLabels, frechet, large, spread_of_times
 
 from limner.metrics.features import StickerNetwork
@@ -39,8 +39,8 @@ PAINTED = {
 
 
 def narrow(name: str, **more: Any) -> Recipe:
-    """The recipe's, as small as the U-Net above, on maps that don't tell the time of day."""
-    options = RECIPES[name].options | {"width": 16, "discriminator_width": 16} | more
+    """As small as the U-Net above, on maps that don't tell the time of day."""
+    options = SMALL | {"width": 16, "depth": 5, "discriminator_width": 16, "discriminator_layers": 2} | more
     return Recipe(name, "timed labels", options, 4, steps=800)
 
 
@@ -56,9 +56,9 @@ RUN = (
     {name: Recipe("pix2pix", "painted labels", options, 4, steps=1200) for name, options in PAINTED.items()}
     | {
         "pix2pix with dropout": Recipe("pix2pix", "timed labels", U_NET | {"depth": 6, "dropout": 0.5}, 4, steps=800),
-        "BicycleGAN": narrow("bicyclegan", encoder_width=16),
+        "BicycleGAN": narrow("bicyclegan", encoder_depth=3, encoder_width=16),
         "MSGAN": narrow("msgan"),
-        "MUNIT": replace(RECIPES["munit"], task="unpaired labels", steps=800),
+        "MUNIT": Recipe("munit", "unpaired labels", UNPAIRED | {"mlp_width": 64}, 1, steps=800),
     }
     | {name: replace(recipe, steps=500) for name, recipe in HELD.items()}
     | {f"{name}, styles": replace(recipe, task="styles", steps=800) for name, recipe in HELD.items()}
