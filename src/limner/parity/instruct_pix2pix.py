@@ -107,7 +107,8 @@ def sampler(record: Record, *, ancestral: bool) -> Outputs:
         final = diffusion.euler(watched, start, schedule, sigmas, watch=watch)
 
     timesteps = schedule.timestep_at(sigmas[:-1])
-    nothing, text, null = torch.zeros_like(picture), record.input("text"), record.input("null_text")
+    nothing = torch.zeros_like(picture)
+    text, null = (record.input(name).expand(len(picture), -1, -1) for name in ("text", "null_text"))
     first = model.predict(
         (start / (sigmas[0] ** 2 + 1).sqrt()).repeat(3, 1, 1, 1),
         timesteps[:1].repeat(3 * len(picture)),
