@@ -182,6 +182,7 @@ def test_candidates_are_ranked_by_direction(
         (["vast.png", "make it night"], "the limit is 80 megapixels"),
     ],
 )
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_what_cannot_be_edited_is_one_clear_error(editor: Darkens, command: list[str], words: str) -> None:
     if "tiny.png" in command:
         Image.new("RGB", (1, 1)).save("tiny.png")

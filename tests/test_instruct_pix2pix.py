@@ -26,7 +26,7 @@ from limner.published import instruct_pix2pix, stable_diffusion
 from limner.rng import Rng
 from limner.system import Edits as CanEdit
 from limner.system import Player, adam
-from limner.systems.diffusion.instruct_pix2pix import InstructPix2Pix, working_size
+from limner.systems.diffusion.instruct_pix2pix import Edited, InstructPix2Pix, working_size
 from limner.systems.diffusion.latent import LatentDiffusion
 from limner.train import Options
 from test_latent import OWN, WORDS, published, write_tokenizer
@@ -281,6 +281,30 @@ def test_what_is_no_picture_is_refused(picture: np.ndarray) -> None:
 def test_options_that_make_no_sense_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(BadInput, match=next(iter(changes))):
         dataclasses.replace(TINY, **changes)
+
+
+# The verb
+
+
+def test_two_turns_of_a_project_pass_the_latent_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    model, seen = editor(), list[torch.Tensor]()
+    encode = model.encode_picture
+    monkeypatch.setattr(model, "encode_picture", lambda pictures: seen.append(pictures) or encode(pictures))
+    monkeypatch.setattr("limner.jobs.editing.load", lambda name: model)
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(PICTURE).save("photo.png")
+    how = ["--project", "p", "--steps", "2", "--resolution", "16", "--repaint"]
+    assert run(["edit", "photo.png", "a fox", *how]) == run(["edit", "under trees", *how]) == 0
+    assert len(seen) == 1  # the second turn starts from what the first made of the picture's latent
+    assert not np.array_equal(np.array(Image.open("p/1.png")), np.array(Image.open("p/2.png")))
+    kept = model.edit(PICTURE, "a fox", **QUICK)
+    assert isinstance(kept, Edited)
+    again = model.edit(kept.pictures[0], "under trees", latent=kept.latents, **QUICK)
+    assert np.array_equal(again.pictures[0], np.array(Image.open("p/2.png")))
+    assert run(["edit", "a fox", *how, "--resolution", "32"]) == 0
+    assert len(seen) == 3  # at another size it can't
 
 
 # Files

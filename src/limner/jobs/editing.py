@@ -25,7 +25,9 @@ from limner.provenance import encode_picture
 from limner.runs import write_bytes
 from limner.system import Edits
 from limner.systems import require
+from limner.systems.diffusion.instruct_pix2pix import InstructPix2Pix
 from limner.systems.diffusion.latent import LatentDiffusion
+from limner.train import best_device
 
 MOST_WORDS, MOST_LETTERS = 300, 3000  # of an instruction; text towers read 77 tokens
 PATIENCE = 20.0  # seconds of editing, after which a person is told how long the rest will take
@@ -240,7 +242,6 @@ def text2live(model: str) -> Edits:
     """paint a layer over the picture until CLIP sees the caption; --model is a CLIP"""
     from limner.published.clip import open_clip
     from limner.systems.diffusion.text2live import Text2LIVE
-    from limner.train import best_device
 
     if not Path(model).exists():
         raise BadInput(f"text2live goes by a CLIP: give its folder or OpenAI's ViT-B-32.pt as --model, not {model}.")
@@ -257,6 +258,8 @@ def own(model: str) -> Edits:
             f"{model} --data EDITS -o RUN."
         )
     require(system, Edits, name=model)
+    if isinstance(system, InstructPix2Pix):
+        system.to(best_device())
     editor: Edits = system
     return editor
 

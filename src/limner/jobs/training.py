@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from inspect import signature
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import numpy as np
 import torch
@@ -78,11 +78,11 @@ def train(
     """
     if vgg_file is not None:
         changes = seeing(name, changes or {})
-    base = None
-    if start_from is not None and hasattr(find(name), "begin_as"):
+    base, kind = None, cast(Any, find(name))
+    if start_from is not None and hasattr(kind, "begin_as"):
         going_on = (Run(out).config() or {}).get("config") if Run(out).checkpoints else None
         base = load(start_from) if going_on is None else None
-        changes, start_from = {**(going_on or find(name).options_of(base)), **(changes or {})}, None
+        changes, start_from = {**(going_on or kind.options_of(base)), **(changes or {})}, None
     source = open_source(data, find(name), options.seed, prepare, told)
     config = fitting_config(name, source, changes)
     if vgg_file is None and start_from is None and not Run(out).checkpoints and (warning := blind(name, config)):

@@ -261,7 +261,8 @@ class InstructPix2Pix(Parts, System):
         def output(latents: Tensor, t: Tensor) -> Tensor:
             rows = self.predict(latents.repeat(len(terms), 1, 1, 1), t.repeat(len(terms)), pictures, texts)
             factors = rows.new_tensor([factor for factor, _, _ in terms]).view(-1, 1, 1, 1, 1)
-            return (factors * rows.unflatten(0, (len(terms), count))).sum(0)
+            weighted: Tensor = factors * rows.unflatten(0, (len(terms), count))
+            return weighted.sum(0)
 
         return output
 

@@ -94,7 +94,8 @@ class Parts:
 
     @cached_property
     def schedule(self) -> diffusion.Schedule:
-        schedule = diffusion.scaled_linear(*self.config.beta, self.config.timesteps)
+        start, end = self.config.beta
+        schedule = diffusion.scaled_linear(start, end, self.config.timesteps)
         return diffusion.zero_terminal_snr(schedule) if self.config.zero_terminal_snr else schedule
 
     # Pictures <-> latents, words -> states (section 3.1 and 3.3)
@@ -102,8 +103,9 @@ class Parts:
     def encode(self, pictures: Tensor, noise: Tensor | None = None) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> scaled latents (B, 4, H/8, W/8): the posterior's mode, or a sample at `noise`."""
         posterior = self.autoencoder.encode(pictures, return_dict=False)[0]
-        latent: Tensor = posterior.mean if noise is None else posterior.mean + posterior.std * noise
-        return self.config.autoencoder.scale * latent
+        latent = posterior.mean if noise is None else posterior.mean + posterior.std * noise
+        scaled: Tensor = self.config.autoencoder.scale * latent
+        return scaled
 
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents (B, 4, h, w) -> pictures (B, 3, 8h, 8w), about [-1, 1], not clamped."""
