@@ -26,7 +26,7 @@ VERBS = [
     ["translate"], ["data", "check"], ["convert"], ["published"], ["eval"],
     ["stickers", "fetch"], ["stickers", "show"], ["stickers", "make"], ["stickers", "book"],
     ["edits", "write"], ["edits", "teach"], ["edits", "pair"], ["edits", "filter"], ["edits", "shard"],
-    ["edits", "cost"],
+    ["edits", "cost"], ["edits", "sweep"],
 ]  # fmt: skip
 LEAST = {
     "draw": ["a fox"],
@@ -48,6 +48,7 @@ LEAST = {
     "edits pair": ["triplets.jsonl", "-o", "pairs"],
     "edits filter": ["pairs"],
     "edits shard": ["pairs", "-o", "shards"],
+    "edits sweep": ["--data", "pairs", "-o", "sweep", "--curve", "ours=runs/editor"],
 }
 TRAIN = ["train", "vqgan", "--data", "stickers:collages", "-o", "run"]
 

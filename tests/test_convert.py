@@ -314,7 +314,7 @@ def test_shapes_that_lie_take_no_memory(width: int) -> None:
 
 def test_the_list_names_systems_and_says_what_one_must_know() -> None:
     for release in releases():
-        assert release.system in TABLE or release.system in ("feature-networks", "vgg")
+        assert release.system in TABLE or release.system in ("clip", "feature-networks", "vgg")
         assert release.licence and release.format and "/" in release.repository
         assert release.opens or release.note, f"{release.system}: how is it opened?"
     assert [each.system for each in releases("cyclegan")] == ["cyclegan"]

@@ -82,7 +82,7 @@ class Train:
     prepare: tyro.conf.UseAppendAction[list[str]] = field(default_factory=list)
     """How the pictures of a folder are prepared, as name=value: resize, fit, crop, flip, backwards, factor."""
     start_from: Path | None = None
-    """A run or model folder whose weights a new run begins with."""
+    """A run or model folder whose weights a new run begins with; for instruct-pix2pix, a text-to-image model."""
     vgg: Path | None = None
     """Published VGG weights for a new run, where the system looks through them: turns on the losses that do."""
     steps: int = 10_000
@@ -914,6 +914,54 @@ class EditsCost:
         return 0
 
 
+@dataclass
+class EditsSweep:
+    """Plot how much edits obey against how much they keep, over each method's strength; the same command goes on.
+
+    Example: limner edits sweep --data edits --curve ours=runs/editor --curve sdedit=sd-v1-5@sdedit -o sweep
+    """
+
+    data: str
+    """Edits with captions: a folder, zip or tar of your own, or stickers:edits. What is held out is measured on."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Folder for edits.jsonl, points.jsonl and plot.png."""
+    curve: tyro.conf.UseAppendAction[list[str]] = field(default_factory=list)
+    """NAME=MODEL or NAME=MODEL@METHOD: sdedit, sdedit-instruction, prompt-to-prompt, prompt-to-prompt-instruction, or
+    as-it-is, for an editor without a strength; instruct-pix2pix, if none is given. Once for each curve."""
+    encoder: str = "storybook"
+    """What measures: storybook, a folder of CLIP, or OpenAI's ViT-L-14.pt."""
+    count: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 200
+    """Edits for each point."""
+    points: int = 7
+    """Points of each curve."""
+    steps: int = 25
+    """Of the sampler; published: 100."""
+    text_guidance: float = 7.5
+    """How much the words count, with all methods."""
+    seed: int = 0
+    """Of the data's order; edit k is made from the noise of seed + k, at every point."""
+    published_script: bool = False
+    """Give pictures to the encoder in [-1, 1], as the published sweep does; the numbers are other numbers."""
+    dry_run: bool = False
+    """Print the resolved options and stop."""
+
+    def run(self) -> int:
+        from limner.jobs.sweeping import Curve, Order, sweep
+
+        order = Order(
+            self.data, [Curve.read(text) for text in self.curve], self.encoder, self.count, self.points, self.steps,
+            self.text_guidance, self.seed, self.published_script,
+        )  # fmt: skip
+        with _Bar() as bar:
+            points = sweep(order, self.out, told=bar.tell, progress=bar.count)
+        for name, each in points.items():
+            for point in each:
+                swept = f"{point['option']} {point['value']:g}" if point["option"] else point["method"]
+                print(f"{name}, {swept}: direction {point['sim_direction']:.4f}, image {point['sim_image']:.4f}")
+        print(self.out / "plot.png")
+        return 0
+
+
 GROUPS: dict[str, dict[str, type]] = {
     "data": {"check": Check},
     "stickers": {"fetch": Fetch, "show": Show, "make": Make, "book": Book},
@@ -924,6 +972,7 @@ GROUPS: dict[str, dict[str, type]] = {
         "filter": EditsFilter,
         "shard": EditsShard,
         "cost": EditsCost,
+        "sweep": EditsSweep,
     },
 }
 VERBS: dict[str, tuple[type | None, str]] = {
@@ -938,7 +987,7 @@ VERBS: dict[str, tuple[type | None, str]] = {
     "published": (Published, "list the weights that authors have released"),
     "data": (None, "data of your own: check"),
     "stickers": (None, "the Sticker World: fetch, show, make, book"),
-    "edits": (None, "data for editing by words: write, teach, pair, filter, shard, cost"),
+    "edits": (None, "data for editing by words: write, teach, pair, filter, shard, cost, sweep"),
     "systems": (Systems, "list the systems and their options"),
     "doctor": (Doctor, "what is installed, what is missing, device, disk"),
 }
