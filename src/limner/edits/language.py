@@ -221,12 +221,13 @@ def _from_nothing(tokenizer: Any, width: int, depth: int, seed: int) -> Any:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(seed)
-    return GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=len(tokenizer), n_positions=256, n_embd=width, n_layer=depth, n_head=width // 32,
-            resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, eos_token_id=tokenizer.eos_token_id, bos_token_id=None,
-        )
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_positions=256, n_embd=width, n_layer=depth, n_head=width // 32,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, eos_token_id=tokenizer.eos_token_id, bos_token_id=None,
     )  # fmt: skip
+    model = GPT2LMHeadModel(config)
+    model.loss_type = "ForCausalLM"  # as its published configs have it; a new one says nothing, and is warned of
+    return model
 
 
 def _with_lora(model: Any, rank: int, seed: int) -> Any:
@@ -243,6 +244,7 @@ def _opened(folder: Path) -> tuple[Any, Any]:
     """A model and its tokenizer from a folder of transformers or peft; nothing in it is run, nothing downloaded."""
     try:
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
     except ImportError:
         raise MissingExtra("A language model", "diffusion") from None
     if not folder.is_dir() or not {p.name for p in folder.iterdir()} & {"config.json", "adapter_config.json"}:
@@ -253,6 +255,7 @@ def _opened(folder: Path) -> tuple[Any, Any]:
     if (folder / MANIFEST).exists():
         verify_folder(folder)
     adapter = (folder / "adapter_config.json").exists()
+    logging.disable_progress_bar()
     try:
         if adapter:
             from peft import AutoPeftModelForCausalLM as Opener

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -67,6 +67,7 @@ class ServerWriter:
     examples: Sequence[Triplet] = EXAMPLES
     limits: Any = None  # limner.film.chat.Limits
     chat: Any = field(init=False)
+    moderator: Any = field(init=False)
 
     def __post_init__(self) -> None:
         try:
@@ -74,8 +75,14 @@ class ServerWriter:
         except ModuleNotFoundError as error:
             raise MissingExtra(f"A writer on a server ({error.name})", "film") from None
         key = os.environ.get("LIMNER_WRITER_KEY") or os.environ.get("OPENAI_API_KEY") or ""
+        limits = self.limits or Limits()
         # tries of its own would be tries of tries; what is busy is asked again by `write`
-        self.chat = Chat(self.url, self.model, key, self.limits or Limits(tries=1), settings=SAMPLING)
+        self.chat = Chat(self.url, self.model, key, replace(limits, tries=1), settings=SAMPLING)
+        self.moderator = Chat(self.url, self.model, key, limits)
+
+    def flagged(self, text: str) -> bool:
+        """Whether the server's moderation flags a text."""
+        return bool(self.moderator.flagged(text))
 
     def complete(self, captions: Sequence[str], numbers: Sequence[int], attempt: int) -> list[str | LimnerError]:
         if len(captions) == 1:

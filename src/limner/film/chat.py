@@ -57,6 +57,13 @@ class Chat:
         self.endpoint = endpoint_of(url)
         self.settings = dict(settings)
         self._model, self._key, self._limits, self._sleep = model, key.strip(), limits, sleep
+        near = urlsplit(self.endpoint).hostname in _LOOPBACK  # a proxy has no business on the way to this machine
+        self._client = httpx.Client(
+            timeout=httpx.Timeout(limits.read, connect=limits.connect),
+            limits=httpx.Limits(max_keepalive_connections=0),  # what idles is closed at any moment
+            follow_redirects=False,
+            trust_env=not near,
+        )
         if re.search(r"[^\x21-\x7e]", self._key):
             raise BadInput("The writer's key holds spaces or other odd characters. Set LIMNER_WRITER_KEY again.")
 
@@ -97,13 +104,8 @@ class Chat:
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         limits = self._limits
-        timeout = httpx.Timeout(limits.read, connect=limits.connect)
-        near = urlsplit(self.endpoint).hostname in _LOOPBACK  # a proxy has no business on the way to this machine
         try:
-            with (
-                httpx.Client(timeout=timeout, follow_redirects=False, trust_env=not near) as client,
-                client.stream("POST", endpoint, json=body, headers=headers) as response,
-            ):
+            with self._client.stream("POST", endpoint, json=body, headers=headers) as response:
                 data = self._read(response, deadline)
                 status, location = response.status_code, response.headers.get("location", "")
                 wait = _wait_of(response.headers.get("retry-after", ""))

@@ -83,7 +83,7 @@ def write_triplets(out: Path, order: WriteOrder, told: Told, counted: Counted) -
         if not isinstance(writer, ServerWriter):
             raise BadInput("--moderate asks the --writer's server; for others list words in a file: --forbid FILE.")
         listed = flagged
-        flagged = lambda text: listed(text) or writer.chat.flagged(text)
+        flagged = lambda text: listed(text) or writer.flagged(text)
     whole = write(
         sources, writer, out, part=part(order.part), count=order.count, together=order.together, flagged=flagged,
         told=lambda tally: counted(tally.done + tally.rejected, tally.done + tally.rejected + tally.left),
