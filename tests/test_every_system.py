@@ -28,6 +28,7 @@ from limner.data.kinds import (
     Planned,
     Posed,
     Read,
+    Retouched,
     Transferred,
     Unpaired,
 )
@@ -47,7 +48,10 @@ from limner.systems.text.dalle_mini import DalleMini, Tokens
 from limner.systems.text.dual_encoder import DualEncoder
 from limner.systems.text.layout_painter import LayoutPainter
 from limner.systems.text.patch_codes import PatchCodes
+from limner.systems.text.retoucher import Retoucher
+from limner.systems.text.scene_edits import Script
 from limner.systems.text.storybook import Storybook
+from limner.systems.text.storybook_edit import StorybookEdit
 from limner.systems.text.vqgan import VQGAN
 from limner.systems.translation.adain import AdaIN
 from limner.systems.translation.bicyclegan import BicycleGAN
@@ -143,6 +147,21 @@ def planned(numbers: Sequence[int]) -> Planned:
     return Planned(torch.cat(plans, -1), whole(numbers, "codes", 0, 12, 6))
 
 
+READER = StickerReader.Config(
+    nouns=("fox", "tree"),
+    places=("sea", "town"),
+    times=("day", "night"),
+    seasons=("summer", "winter"),
+    styles=("fluent", "noto"),
+    weathers=("clear", "fog"),
+    colours=("red", "blue"),
+    width=8,
+    features=16,
+)
+SCRIPT = Script(
+    READER.places, READER.times, READER.seasons, READER.weathers, READER.styles, READER.nouns, READER.colours
+)
+RETOUCHER = Retoucher.Config(("gone", "red"), READER.nouns, widths=(8, 8), told=8)
 CASES = {
     "pixelnn": Case(
         PixelNN.Config(
@@ -297,19 +316,23 @@ CASES = {
         Blocks(32).take,
     ),
     "sticker-reader": Case(
-        StickerReader.Config(
-            nouns=("fox", "tree"),
-            places=("sea", "town"),
-            times=("day", "night"),
-            seasons=("summer", "winter"),
-            styles=("fluent", "noto"),
-            width=8,
-            features=16,
-        ),
+        READER,
         lambda numbers: Read(
             pictures(numbers, 32),
             torch.cat([whole(numbers, "noun", 0, 2, 2, 1), whole(numbers, "cell", 0, 4, 2, 2)], -1),
-            *(whole(numbers, kind, 0, 2) for kind in ("places", "times", "seasons", "styles")),
+            whole(numbers, "colour", 0, 3, 2),
+            whole(numbers, "side", 1, 13, 2),
+            *(whole(numbers, kind, 0, 2) for kind in ("places", "times", "seasons", "styles", "weathers")),
+        ),
+    ),
+    "retoucher": Case(
+        RETOUCHER,
+        lambda numbers: Retouched(
+            pictures(numbers, 16),
+            pictures(numbers, 16, "region")[:, :1] > 0,
+            whole(numbers, "noun", 0, 3),
+            whole(numbers, "change", 0, 2),
+            pictures(numbers, 16, "after"),
         ),
     ),
     "rfr-inpainting": Case(
@@ -334,6 +357,16 @@ CASES = {
             codec=PatchCodes.Config(codebook=12, patch=4),
             judge=JUDGE,
             upscaler=UPSCALER,
+        )
+    ),
+    "storybook-edit": Case(
+        StorybookEdit.Config(
+            script=SCRIPT,
+            eyes=READER,
+            planner=dataclasses.replace(
+                DALLE_MINI, image_vocabulary=len(SCRIPT.tokens), grid=(1, SCRIPT.length), vqgan=None
+            ),
+            retoucher=RETOUCHER,
         )
     ),
     "unit": Case(UNIT.Config(width=4, downs=1, blocks=1, discriminator_depth=2, scales=2), unpaired),

@@ -19,6 +19,8 @@ from limner.published.read import tensors
 from limner.runs import Run, read_checkpoint, write_folder
 from limner.system import System, config_from
 from limner.systems import find, make
+from limner.systems.text.storybook import Storybook
+from limner.systems.text.storybook_edit import StorybookEdit
 from limner.train import load_weights
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -108,6 +110,10 @@ def _built(config: Mapping[str, Any], weights: Mapping[str, Any], where: str) ->
         averaged=True,
         where=where,
     )
+    if isinstance(system, StorybookEdit):
+        storybook = load("storybook")
+        assert isinstance(storybook, Storybook)
+        system.lend(storybook)
     return system.eval()
 
 

@@ -92,14 +92,16 @@ def _latent_folder(
 
 
 def stickers(rest: str, seed: int, size: Size) -> Source:
-    """KIND[:WIDTHxHEIGHT]: lines, labels, night, unpaired, labelled, captioned, edits, collages or readings"""
+    """KIND[:WIDTHxHEIGHT]: lines, labels, night, unpaired, labelled, captioned, edits, collages, readings, orders or
+    retouches"""
     from limner.stickers.kinds import PAIRINGS, Kind, StickerData
+    from limner.stickers.orders import Orders, Retouches
     from limner.stickers.source import Collages, Readings
     from limner.stickers.vocabulary import storybook_nouns
 
     what, _, asked = rest.partition(":")
-    if what == "readings" and not asked:
-        return Readings(seed)
+    if what in ("readings", "orders", "retouches") and not asked:
+        return {"readings": Readings, "orders": Orders, "retouches": Retouches}[what](seed)
     if what == "collages":
         return Collages(seed, *_size(asked or "256x144"))
     width, height = _size(asked) if asked else size

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
+from limner.stickers import captions
 from limner.stickers.backdrop import STAGES
-from limner.stickers.captions import NUMBERS, describe, the
-from limner.stickers.vocabulary import Noun, noun, nouns
+from limner.stickers.captions import NUMBERS, describe, split, the
+from limner.stickers.vocabulary import PLACES, Noun, noun, nouns
 from limner.stickers.world import (
     ONLY_ONE,
+    ROWS,
     SIDES,
     Builder,
     Draws,
@@ -26,6 +29,18 @@ from limner.stickers.world import (
 
 Change = tuple[SceneTruth, str, SceneTruth]  # before, instruction, after
 
+_PUT = ("put",)  # where there is something to put it on, in or beside
+_ADD = ("add", "draw")
+_REMOVE = ("remove", "take away", "erase")
+_REPLACE = ("replace {} with {}", "turn {} into {}", "swap {} for {}")
+_PAINT = ("make", "paint", "colour")
+_BIGGER, _SMALLER = ("bigger", "larger"), ("smaller",)
+_MOVE = ("move", "put")
+_WHERE = ("to the far left", "to the middle", "to the far right")
+_SWAP = ("swap {} and {}", "let {} and {} change places")
+_COUNT = ("make it {} {}",)
+_PLACE_ORDERS = ("put everything {}", "change the place: {}")
+_SEASON_ORDERS = ("make it {}", "change the season to {}")
 _TIME_ORDERS = {
     "day": ("make it day", "change it to daytime"),
     "dusk": ("make it dusk", "change it to sunset"),
@@ -110,7 +125,7 @@ def _removed(truth: SceneTruth, draws: Draws) -> tuple[SceneTruth, Thing, int, s
     kind = draws.pick(kinds)
     gone = [k for k, thing in enumerate(truth.things) if thing.kind == kind]
     where = next((f" {r.kind} {the(truth.things[r.target])}" for r in truth.arranged if r.subject == gone[0]), "")
-    rest = _with(truth, (None if k in gone else thing for k, thing in enumerate(truth.things)))
+    rest = without(truth, gone)
     return rest, truth.things[gone[0]], len(gone), where.replace(" inside ", " in ")
 
 
@@ -119,7 +134,7 @@ def _add(truth: SceneTruth, draws: Draws, pool: Sequence[Noun] | None) -> Change
     if removed is None:
         return None
     rest, thing, count, where = removed
-    verb = "put" if where else draws.pick(("add", "draw"))
+    verb = draws.pick(_PUT if where else _ADD)
     return rest, f"{verb} {describe(thing, count)}{where}", truth
 
 
@@ -128,7 +143,7 @@ def _remove(truth: SceneTruth, draws: Draws, pool: Sequence[Noun] | None) -> Cha
     if removed is None:
         return None
     rest, thing, count, _ = removed
-    return truth, f"{draws.pick(('remove', 'take away', 'erase'))} {the(thing, count)}", rest
+    return truth, f"{draws.pick(_REMOVE)} {the(thing, count)}", rest
 
 
 def _replace(truth: SceneTruth, draws: Draws, pool: Sequence[Noun] | None) -> Change | None:
@@ -147,7 +162,7 @@ def _replace(truth: SceneTruth, draws: Draws, pool: Sequence[Noun] | None) -> Ch
     if not others:
         return None
     new = replace(old, noun=draws.pick(others).name, colour=None)
-    form = draws.pick(("replace {} with {}", "turn {} into {}", "swap {} for {}"))
+    form = draws.pick(_REPLACE)
     after = _with(truth, (new if j == k else thing for j, thing in enumerate(truth.things)))
     return truth, form.format(the(old), describe(new)), after
 
@@ -161,7 +176,7 @@ def _recolour(truth: SceneTruth, draws: Draws, pool: Sequence[Noun] | None) -> C
     old = truth.things[k]
     colour = draws.pick([c for c in noun(old.noun).colours if c != old.colour])
     after = _with(truth, (replace(t, colour=colour) if j == k else t for j, t in enumerate(truth.things)))
-    return truth, f"{draws.pick(('make', 'paint', 'colour'))} {the(old)} {colour}", after
+    return truth, f"{draws.pick(_PAINT)} {the(old)} {colour}", after
 
 
 def _resize(truth: SceneTruth, draws: Draws, pool: Sequence[Noun] | None) -> Change | None:
@@ -178,7 +193,7 @@ def _resize(truth: SceneTruth, draws: Draws, pool: Sequence[Noun] | None) -> Cha
         return None
     after = _with(truth, (new if j == k else thing for j, thing in enumerate(truth.things)))
     bare = replace(old, size="normal")
-    return truth, f"make {the(bare)} {draws.pick(('bigger', 'larger') if step > 0 else ('smaller',))}", after
+    return truth, f"make {the(bare)} {draws.pick(_BIGGER if step > 0 else _SMALLER)}", after
 
 
 def _move(truth: SceneTruth, draws: Draws, pool: Sequence[Noun] | None) -> Change | None:
@@ -186,18 +201,14 @@ def _move(truth: SceneTruth, draws: Draws, pool: Sequence[Noun] | None) -> Chang
         return None
     k = draws.pick(free)
     old = truth.things[k]
-    lefts = {
-        "to the far left": 0,
-        "to the middle": (truth.columns - old.side) // 2,
-        "to the far right": truth.columns - old.side,
-    }
+    lefts = dict(zip(_WHERE, (0, (truth.columns - old.side) // 2, truth.columns - old.side), strict=True))
     new = {where: replace(old, left=left) for where, left in lefts.items() if abs(left - old.left) >= 4}
     possible = [where for where, thing in new.items() if _fits(thing, truth, [k])]
     if not possible:
         return None
     where = draws.pick(possible)
     after = _with(truth, (new[where] if j == k else thing for j, thing in enumerate(truth.things)))
-    return truth, f"{draws.pick(('move', 'put'))} {the(old)} {where}", after
+    return truth, f"{draws.pick(_MOVE)} {the(old)} {where}", after
 
 
 def _swap(truth: SceneTruth, draws: Draws, pool: Sequence[Noun] | None) -> Change | None:
@@ -213,7 +224,7 @@ def _swap(truth: SceneTruth, draws: Draws, pool: Sequence[Noun] | None) -> Chang
     if not (apart and _fits(new_one, truth, [a, b]) and _fits(new_other, truth, [a, b])):
         return None
     things = [new_one if k == a else new_other if k == b else thing for k, thing in enumerate(truth.things)]
-    form = draws.pick(("swap {} and {}", "let {} and {} change places"))
+    form = draws.pick(_SWAP)
     return truth, form.format(the(one), the(other)), _with(truth, things)
 
 
@@ -244,7 +255,8 @@ def _count(truth: SceneTruth, draws: Draws, pool: Sequence[Noun] | None) -> Chan
     if extra and draws.chance(0.5):  # and back again
         truth, after, wanted = after, truth, len(have)
     what = noun(thing.noun)
-    return truth, f"make it {NUMBERS[wanted]} {what.name if wanted == 1 else what.plural}", after
+    order = draws.pick(_COUNT).format(NUMBERS[wanted], what.name if wanted == 1 else what.plural)
+    return truth, order, after
 
 
 def _inserted(truth: SceneTruth, extra: Sequence[Thing]) -> SceneTruth:
@@ -266,13 +278,35 @@ def _time(truth: SceneTruth, draws: Draws, pool: Sequence[Noun] | None) -> Chang
     return truth, draws.pick(_TIME_ORDERS[time]), replace(truth, time=time)
 
 
+def _place(truth: SceneTruth, draws: Draws, pool: Sequence[Noun] | None) -> Change | None:
+    """Everything stands where it stood, somewhere else."""
+    names = {thing.noun for thing in truth.things}
+
+    def holds(place: str) -> bool:
+        stage = STAGES[place]
+        rows = {zone: getattr(stage, zone) for zone in ("ground", "water", "sky", "deep")}
+        return (
+            all(t.zone in zones(t.noun, place) and min(rows[t.zone]) <= t.bottom <= ROWS for t in truth.things)
+            and truth.time in times_of(place, names)
+            and (stage.seasonal or truth.season == "summer")
+            and truth.weather in weathers_of(place, truth.season)
+        )
+
+    places = [term for term in PLACES if term.name != truth.place and holds(term.name)]
+    if not places:
+        return None
+    place = draws.pick(places)
+    order = draws.pick(_PLACE_ORDERS).format(draws.pick(place.phrases))
+    return truth, order, replace(truth, place=place.name)
+
+
 def _season(truth: SceneTruth, draws: Draws, pool: Sequence[Noun] | None) -> Change | None:
     seasons = [s for s in ("spring", "summer", "autumn", "winter") if s != truth.season]
     seasons = [s for s in seasons if truth.weather in weathers_of(truth.place, s)]
     if not STAGES[truth.place].seasonal or not seasons:
         return None
     season = draws.pick(seasons)
-    return truth, draws.pick((f"make it {season}", f"change the season to {season}")), replace(truth, season=season)
+    return truth, draws.pick(_SEASON_ORDERS).format(season), replace(truth, season=season)
 
 
 def _weather(truth: SceneTruth, draws: Draws, pool: Sequence[Noun] | None) -> Change | None:
@@ -300,5 +334,20 @@ EDITS: dict[str, Callable[[SceneTruth, Draws, Sequence[Noun] | None], Change | N
     "time": _time,
     "season": _season,
     "weather": _weather,
+    "place": _place,
     "style": _style,
 }
+
+
+@cache
+def words() -> tuple[str, ...]:
+    """Every word that an instruction can contain, sorted, with the comma and the colon."""
+    forms = [_PUT, _ADD, _REMOVE, _REPLACE, _PAINT, _BIGGER, _SMALLER, _MOVE, _WHERE, _SWAP, _COUNT, _PLACE_ORDERS]
+    forms += [_SEASON_ORDERS, *_TIME_ORDERS.values(), *_WEATHER_ORDERS.values(), *_STYLE_ORDERS.values()]
+    own = {word for group in forms for form in group for word in split(form.replace("{}", " "))}
+    return tuple(sorted(own | {"the"} | set(captions.words())))
+
+
+def without(truth: SceneTruth, gone: Collection[int]) -> SceneTruth:
+    """The scene without some of its things."""
+    return _with(truth, (None if k in gone else thing for k, thing in enumerate(truth.things)))

@@ -21,7 +21,7 @@ from limner.rng import derive, numpy_rng
 from limner.stickers.art import STYLES
 from limner.stickers.captions import caption, describe
 from limner.stickers.kinds import to_tensor
-from limner.stickers.vocabulary import PLACES, TIMES, Noun, noun, storybook_nouns
+from limner.stickers.vocabulary import COLOURS, PLACES, TIMES, WEATHERS, Noun, noun, storybook_nouns
 from limner.stickers.vocabulary import SEASONS as ALL_SEASONS
 from limner.stickers.world import (
     COLUMNS,
@@ -222,13 +222,13 @@ class Readings:
     def decides(self, options: Collection[str]) -> dict[str, Any]:
         """What the data say about a system's options."""
         names = {f"{kind}s": names for kind, names in READABLE.items()}
-        return {"nouns": tuple(noun.name for noun in storybook_nouns())} | names
+        return {"nouns": tuple(noun.name for noun in storybook_nouns()), "colours": COLOURS} | names
 
     def take(self, numbers: Sequence[int]) -> Read:
         truths = [self.truth(number) for number in numbers]
         return Read(
             to_tensor([render(truth, 256, 144) for truth in truths]),
-            torch.tensor([_centres(truth) for truth in truths]),
+            *(torch.tensor(found) for found in zip(*map(_readable, truths), strict=True)),
             *(torch.tensor([names.index(getattr(t, kind)) for t in truths]) for kind, names in READABLE.items()),
         )
 
@@ -238,18 +238,21 @@ READABLE = {
     "time": tuple(time.name for time in TIMES),
     "season": tuple(season.name for season in ALL_SEASONS),
     "style": STYLES,
+    "weather": tuple(weather.name for weather in WEATHERS),
 }
 """What the reader names besides things, and the names."""
 
 
-def _centres(truth: SceneTruth, most: int = 8) -> list[tuple[int, int, int]]:
-    """Noun, row and column of each thing's centre, padded with -1."""
-    names = [what.name for what in storybook_nouns()]
+def _readable(truth: SceneTruth, most: int = 8) -> tuple[list[tuple[int, int, int]], list[int], list[int]]:
+    """Noun, row and column of each thing's centre, padded with -1; its colour; its side."""
+    names, things = [what.name for what in storybook_nouns()], truth.things[:most]
     cells = [
         (names.index(t.noun), min(int(t.bottom - t.side / 2), ROWS - 1), min(int(t.centre), COLUMNS - 1))
-        for t in truth.things[:most]
+        for t in things
     ]
-    return cells + [(-1, -1, -1)] * (most - len(cells))
+    none = [0] * (most - len(things))
+    colours = [COLOURS.index(t.colour) + 1 if t.colour else 0 for t in things]
+    return cells + [(-1, -1, -1)] * len(none), colours + none, [t.side for t in things] + none
 
 
 def pictures_of(truths: Sequence[SceneTruth]) -> Tensor:

@@ -25,12 +25,17 @@ CELL = 8  # pixels of a heat map's cell
 
 @dataclass(frozen=True)
 class Sighting:
-    """One thing that the reader saw: its noun, how sure it is, and its centre as fractions of width and height."""
+    """One thing that the reader saw: its noun, how sure it is, and its centre as fractions of width and height.
+
+    A reader that was taught looks tells its colour, too ("": as it is by nature), and the side of its square in cells.
+    """
 
     noun: str
     confidence: float
     x: float
     y: float
+    colour: str = ""
+    side: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Reading:
     time: str
     season: str
     style: str
+    weather: str = ""  # of a reader that was taught none
 
     def count(self, noun: str) -> int:
         return sum(thing.noun == noun for thing in self.things)
@@ -57,6 +63,9 @@ class StickerReader(System):
         times: tuple[str, ...]
         seasons: tuple[str, ...]
         styles: tuple[str, ...]
+        weathers: tuple[str, ...] = ()
+        colours: tuple[str, ...] = ()  # that a thing can be painted in; with them, it tells colours and sides
+        largest: int = 12  # cells a side that a thing's square can take
         width: int = 64
         features: int = 128
         rate: float = 2e-3
@@ -75,31 +84,40 @@ class StickerReader(System):
         self.merge = nn.Sequential(nn.BatchNorm2d(features), nn.SiLU(), _conv(features, features))
         self.heat = nn.Conv2d(features, len(config.nouns), 1)
         nn.init.constant_(self.heat.get_parameter("bias"), -4.6)  # a noun is in a cell once in a hundred
-        self.kinds = nn.ModuleDict(
-            {name: nn.Linear(features, len(getattr(config, name))) for name in ("places", "times", "seasons", "styles")}
-        )
+        named = [name for name in ("places", "times", "seasons", "styles", "weathers") if getattr(config, name)]
+        self.kinds = nn.ModuleDict({name: nn.Linear(features, len(getattr(config, name))) for name in named})
+        if config.colours:
+            self.looks = nn.Conv2d(features, 1 + len(config.colours) + config.largest, 1)
         self.players = {
             "reader": Player((self,), adamw(config.rate, decay=0.02), waning(config.steps), ema=0.995, clip=5.0)
         }
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Heat-map logits (B, nouns, H/8, W/8) and pooled features (B, features)."""
+        """What each cell shows (B, features, H/8, W/8), and pooled features (B, features)."""
         fine = self.stem(pictures)  # (B, width, H/8, W/8)
         wide = self.context(fine)  # (B, features, H/16, W/16)
         merged = self.merge(self.lateral(fine) + F.interpolate(wide, scale_factor=2.0, mode="nearest"))
-        return self.heat(merged), wide.mean((2, 3))
+        return merged, wide.mean((2, 3))
 
     def play(self, batch: Read, rng: Rng) -> Game:
-        heat, pooled = self(batch.pictures)
+        cells, pooled = self(batch.pictures)
+        heat = self.heat(cells)
         losses = {"things": _focal(heat.float(), _peaks(heat, batch.things))}
-        for name, truth in (
-            ("places", batch.places),
-            ("times", batch.times),
-            ("seasons", batch.seasons),
-            ("styles", batch.styles),
-        ):
-            losses[name] = 0.2 * F.cross_entropy(self.kinds[name](pooled).float(), truth)
+        for name, head in self.kinds.items():
+            losses[name] = 0.2 * F.cross_entropy(head(pooled).float(), getattr(batch, name))
+        if self.config.colours:
+            real = batch.things[..., 0] >= 0
+            sample = real.nonzero(as_tuple=True)[0]
+            row, column = batch.things[real][:, 1:].unbind(-1)
+            colour, side = self._looks(self.looks(cells)[sample, :, row, column].float())
+            losses["colours"] = 0.2 * F.cross_entropy(colour, batch.colours[real])
+            losses["sides"] = 0.2 * F.cross_entropy(side, batch.sides[real] - 1)
         yield "reader", losses
+
+    def _looks(self, found: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (..., numbers) of a thing's colour, the first of which is its own, and of its side, from 1 up."""
+        colour, side = found.split([1 + len(self.config.colours), self.config.largest], -1)
+        return colour, side
 
     @torch.inference_mode()
     def features(self, pictures: np.ndarray) -> np.ndarray:
@@ -118,8 +136,9 @@ class StickerReader(System):
         self.eval()
         readings = []
         for start in range(0, len(pictures), 32):
-            heat, pooled = self(from_uint8(pictures[start : start + 32]))
-            heat = heat.sigmoid()
+            cells, pooled = self(from_uint8(pictures[start : start + 32]))
+            heat = self.heat(cells).sigmoid()
+            looks = self.looks(cells) if self.config.colours else None
             peaks = (heat == F.max_pool2d(heat, 3, 1, 1)) & (heat > sure)
             named = {name: head(pooled).argmax(-1).tolist() for name, head in self.kinds.items()}
             for i in range(len(heat)):
@@ -129,14 +148,18 @@ class StickerReader(System):
                         heat[i, n, y, x].item(),
                         (x + 0.5) / heat.shape[3],
                         (y + 0.5) / heat.shape[2],
+                        *(("", 0) if looks is None else self._told(looks[i, :, y, x])),
                     )
                     for n, y, x in peaks[i].nonzero().tolist()
                 ]
-                kinds = {name: getattr(self.config, name)[named[name][i]] for name in named}
-                readings.append(
-                    Reading(_without_rivals(things), kinds["places"], kinds["times"], kinds["seasons"], kinds["styles"])
-                )
+                kinds = {name.removesuffix("s"): getattr(self.config, name)[named[name][i]] for name in named}
+                readings.append(Reading(_without_rivals(things), **kinds))
         return readings
+
+    def _told(self, looks: Tensor) -> tuple[str, int]:
+        """A thing's colour and side, from what its centre's cell (numbers,) says."""
+        colour, side = self._looks(looks)
+        return ("", *self.config.colours)[int(colour.argmax())], 1 + int(side.argmax())
 
 
 def _without_rivals(things: Sequence[Sighting]) -> tuple[Sighting, ...]:
