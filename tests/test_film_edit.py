@@ -98,3 +98,87 @@ def test_flicker_is_of_what_stands_still():
     assert other.value().value == pytest.approx(5) and other.value().n == 4
     with pytest.raises(BadInput, match="T, H, W, 3"):
         metric.update(source[:1], edited[:1])
+
+
+# ------------------------------------------------------------------------------------------------ files
+
+
+def write_film(path, frames, *, sound=True):
+    """A film at 12 frames a second, with a tone."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as file:
+        pictures = file.add_stream("libx264", rate=12)
+        pictures.height, pictures.width, pictures.pix_fmt = *frames[0].shape[:2], "yuv420p"
+        tone = file.add_stream("aac", rate=16000, layout="mono") if sound else None
+        for frame in frames:
+            file.mux(pictures.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        file.mux(pictures.encode(None))
+        if tone:
+            wave = np.sin(np.arange(16000 * len(frames) // 12) / 9).astype(np.float32)[None]
+            samples = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
+            samples.rate = 16000
+            file.mux(tone.encode(samples))
+            file.mux(tone.encode(None))
+    return path
+
+
+def read_film(path):
+    av = pytest.importorskip("av")
+    with av.open(str(path)) as file:
+        sound = [stream.codec_context.name for stream in file.streams.audio]
+        rate = file.streams.video[0].average_rate
+        return [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)], sound, rate
+
+
+@pytest.fixture(scope="module")
+def saved(model, tmp_path_factory):
+    from limner.hub import save
+
+    folder = tmp_path_factory.mktemp("models") / "editor"
+    save(model, "instruct-pix2pix", folder, card="small")
+    return str(folder)
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_a_film_keeps_its_length_size_rate_and_sound(saved, tmp_path, sound):
+    from limner.jobs.editing import Order
+    from limner.jobs.film_edits import edit_films
+    from limner.provenance import read_marks
+
+    frames = [np.repeat(np.repeat(frame, 2, 0), 2, 1) for frame in film(5)]
+    source = write_film(tmp_path / "a film.mp4", frames, sound=sound)
+    seen = []
+    order = Order(steps=2, text_guidance=3.0, seed=4)
+    (line,) = edit_films(
+        saved, [source], "make it night", tmp_path / "out", order, progress=lambda *counts: seen.append(counts)
+    )
+    target = tmp_path / "out" / "a film-make-it-night.mp4"
+    assert line.startswith(str(target)) and "flicker" in line
+    made, kept, rate = read_film(target)
+    assert len(made) == 5 and made[0].shape == (32, 64, 3) and rate == 12 and kept == (["aac"] if sound else [])
+    assert seen[-1] == (5, 5) and [path.name for path in (tmp_path / "out").iterdir()] == [target.name]
+    marks = read_marks(target)
+    assert marks.recipe["words"] == "make it night" and marks.recipe["seed"] == 4
+
+
+def test_what_is_no_film_says_so(saved, tmp_path):
+    from limner.jobs.editing import Order
+    from limner.jobs.film_edits import edit_films
+
+    (tmp_path / "film.mp4").write_bytes(b"no film at all" * 20)
+    with pytest.raises(BadInput, match=r"film\.mp4"):
+        list(edit_films(saved, [tmp_path / "film.mp4"], "make it night", tmp_path / "out", Order(steps=2)))
+    with pytest.raises(BadInput, match="one edit"):
+        list(edit_films(saved, [tmp_path / "film.mp4"], "make it night", tmp_path / "out", Order(count=2)))
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_the_verb_tells_films_from_pictures(saved, tmp_path, capsys):
+    from limner.cli import run
+
+    source = write_film(tmp_path / "film.mp4", [np.repeat(np.repeat(f, 2, 0), 2, 1) for f in film(2)])
+    order = ["make it day", "--model", saved, "--steps", "1", "-o", str(tmp_path / "out")]
+    assert run(["edit", str(source), *order]) == 0
+    assert "film-make-it-day.mp4" in capsys.readouterr().out
+    with pytest.raises(BadInput, match="by themselves"):
+        run(["edit", str(source), "photo.png", *order])

@@ -230,8 +230,8 @@ class Edit:
     given: Annotated[tyro.conf.Positional[list[str]], tyro.conf.arg(metavar="PICTURE... WORDS")] = field(
         default_factory=list
     )
-    """Files, folders, zips or tars of pictures, and what to do, in quotes. In a project that is begun, only the words;
-    without them its turns are shown."""
+    """Files, folders, zips or tars of pictures, or films, and what to do, in quotes. In a project that is begun, only
+    the words; without them its turns are shown."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("edited")
     """Folder for the results."""
     count: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 1
@@ -272,6 +272,7 @@ class Edit:
 
     def run(self) -> int:
         from limner.jobs.editing import Order, edit, edit_project, show, undo
+        from limner.jobs.film_edits import FILMS, edit_films
 
         order = Order(**{option.name: getattr(self, option.name) for option in dataclasses.fields(Order)})
         if self.project is not None and (self.undo or not self.given):
@@ -285,8 +286,14 @@ class Edit:
             raise BadInput('limner edit takes pictures and what to do: limner edit photo.png "make it night".')
         if self.project is not None and len(paths) > 1:
             raise BadInput(f"A --project is of one picture, not of {len(paths)}.")
+        films = [path for path in paths if path.lower().endswith(FILMS)]
+        if films and (len(films) < len(paths) or self.project is not None):
+            raise BadInput("Films are edited by themselves: without pictures beside them, and without a --project.")
         with _Bar() as bar:
-            if self.project is not None:
+            if films:
+                files = [Path(path) for path in films]
+                lines = edit_films(self.model, files, words, self.out, order, told=bar.tell, progress=bar.count)
+            elif self.project is not None:
                 begun = Path(paths[0]) if paths else None
                 lines = edit_project(self.model, begun, words, order, told=bar.tell, progress=bar.count)
             else:
