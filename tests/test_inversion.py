@@ -1,14 +1,22 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from limner.errors import BadInput
+from limner.parity.check import verdict
 from limner.system import from_uint8
 from limner.systems.diffusion.inversion import invert, null_text, redraw, visited
 from limner.systems.diffusion.pictures import fitted, fitting, refitted
 from small_diffusion import small_diffusion
 
 STEPS = 5
+
+
+def test_it_is_the_published_one():
+    result = verdict(Path(__file__).parent / "parity" / "ddim-inversion-null-text.json")
+    assert result.passed, "\n".join(result.lines)
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,19 @@
+from pathlib import Path
+
 import pytest
 import torch
 
 from limner.errors import BadInput
+from limner.parity.check import verdict
 from limner.systems.diffusion import attention
 from limner.systems.diffusion.attention import attending
 from limner.systems.diffusion.pairs import GUIDANCE, INJECTED, draw_pairs, guidance_of, injected_of, is_injected
 from small_diffusion import small_diffusion
+
+
+def test_it_is_the_published_one():
+    result = verdict(Path(__file__).parent / "parity" / "edit-dataset-pair.json")
+    assert result.passed, "\n".join(result.lines)
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from limner.errors import BadInput
+from limner.parity.check import verdict
 from limner.system import Edits
 from limner.systems.diffusion.inversion import invert
 from limner.systems.diffusion.prompt_to_prompt import (
@@ -22,6 +25,11 @@ from limner.systems.diffusion.prompt_to_prompt import (
 from small_diffusion import small_diffusion
 
 STEPS = 4
+
+
+def test_it_is_the_published_one():
+    result = verdict(Path(__file__).parent / "parity" / "prompt-to-prompt-attention-edit.json")
+    assert result.passed, "\n".join(result.lines)
 
 
 @pytest.fixture(scope="module")

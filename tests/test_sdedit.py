@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ import torch
 from limner import diffusion
 from limner.data.kinds import Pictures
 from limner.errors import BadInput
+from limner.parity.check import verdict
 from limner.rng import Rng
 from limner.system import Edits, Translates
 from limner.systems.diffusion.pixel import PixelDiffusion
@@ -13,6 +16,12 @@ from playing import learn
 from small_diffusion import small_diffusion
 
 SAMPLERS = ["ddim", "euler", "euler_ancestral", "dpm_solver"]
+
+
+@pytest.mark.parametrize("network", ["latent", "pixel"])
+def test_it_is_the_published_one(network):
+    result = verdict(Path(__file__).parent / "parity" / f"sdedit-{network}.json")
+    assert result.passed, "\n".join(result.lines)
 
 
 @pytest.fixture(scope="module")

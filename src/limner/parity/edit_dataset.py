@@ -20,12 +20,12 @@ def pair(record: Record) -> Mapping[str, Any]:
     model = filled_model(record)
     steps, share = options["steps"], options["prompt2prompt_threshold"]
     sigmas = diffusion.uniform_sigmas(model.schedule, steps)
-    text = [record.input(name) for name in ("before", "after", "null_text")]
+    texts = (record.input("before"), record.input("after"), record.input("null_text"))
     noise = record.input("z", record.transform("z").split(",")[0].replace("sigmas[0]*", ""))
 
     def drawn(share: float) -> tuple[torch.Tensor, torch.Tensor]:
         fresh = numbered(record, "noise")
-        return sample_pairs(model, *text, noise, fresh, [share], [options["cfg_scale"]], steps)
+        return sample_pairs(model, texts, noise, fresh, [share], [options["cfg_scale"]], steps)
 
     before, after = drawn(share)
     _, loose = drawn(0.0)

@@ -17,6 +17,7 @@ from limner.systems.diffusion.prompt_to_prompt import (
     Refine,
     Replace,
     Reweight,
+    Window,
     alignment,
     replacement,
     windows,
@@ -38,17 +39,21 @@ def attention_edit(record: Record) -> Mapping[str, Any]:
     cases = record.content["outputs"]["alignment"]
     length = record.options["max_num_words"]
     reader = StandIn()
-    texts = {name: [reader.caption(text) for text in case["prompts"]] for name, case in cases.items() if _pair(case)}
+    texts: dict[str, tuple[Caption, Caption]] = {}
+    for name, case in cases.items():
+        if "prompts" in case:
+            source, target = case["prompts"]
+            texts[name] = reader.caption(source), reader.caption(target)
     swapped, refined = texts["replace"], texts["refine"]
     base, edit = _softmax(record, "base"), _softmax(record, "edit")[None]
-    replaced = Replace(replacement(*swapped, length)[None])
+    replaced = Replace(replacement(swapped[0], swapped[1], length)[None])
     word, factor = _noted(record, r"reweight: '(\w+)' x(-?[\d.]+)")
     factors = torch.ones(1, length)
     factors[0, swapped[1].positions(word)] = float(factor)
     return {
         "alignment": {name: _aligned(name, case, texts, reader, length) for name, case in cases.items()},
         "replace": replaced(base, edit),
-        "refine": Refine(alignment(*refined, length)[None])(base, edit),
+        "refine": Refine(alignment(refined[0], refined[1], length)[None])(base, edit),
         "reweight": Reweight(factors)(base, edit),
         "reweight_after_replace": Reweight(factors, replaced)(base, edit),
         "local_blend": _blended(record, swapped, length),
@@ -57,12 +62,8 @@ def attention_edit(record: Record) -> Mapping[str, Any]:
     }
 
 
-def _pair(case: Mapping[str, Any]) -> bool:
-    return "prompts" in case
-
-
 def _aligned(
-    name: str, case: Mapping[str, Any], texts: Mapping[str, Sequence[Caption]], reader: StandIn, length: int
+    name: str, case: Mapping[str, Any], texts: Mapping[str, tuple[Caption, Caption]], reader: StandIn, length: int
 ) -> Mapping[str, Any]:
     """What the record asks of one case of its list of alignments."""
     if name == "word_inds":
@@ -70,7 +71,7 @@ def _aligned(
     if found := re.match(r"alpha_default_([\d.]+)_(\w+?)_([\d.]+)_([\d.]+)_steps_(\d+)$", name):
         default, word, first, last, steps = found.groups()
         target = next(pair[1] for pair in texts.values() if pair[1].positions(word))
-        cross = {"default_": float(default), word: (float(first), float(last))}
+        cross: dict[str, Window] = {"default_": float(default), str(word): (float(first), float(last))}
         table = windows([target], int(steps), cross, length)[:, :, None, None]
         columns = {key: key.removeprefix("column_of_").removeprefix("word_") for key in case if key != "shape"}
         return {"shape": list(table.shape)} | {

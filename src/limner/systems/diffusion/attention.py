@@ -54,7 +54,8 @@ def fused(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 def maps(queries: Tensor, keys: Tensor) -> Tensor:
     """softmax(q k^T / sqrt(d)): (B, heads, tokens, tokens or words), each row sums to 1."""
-    return (queries @ keys.mT * queries.shape[-1] ** -0.5).softmax(-1)
+    scores: Tensor = queries @ keys.mT * queries.shape[-1] ** -0.5
+    return scores.softmax(-1)
 
 
 @contextmanager
@@ -90,7 +91,8 @@ class _Asking:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
 
         def heads(states: Tensor) -> Tensor:
-            return states.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            split: Tensor = states.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            return split
 
         attended = attend(heads(attn.to_q(hidden_states)), heads(attn.to_k(context)), heads(attn.to_v(context)))
         projected: Tensor = attn.to_out[0](attended.transpose(1, 2).flatten(2))

@@ -79,7 +79,8 @@ def draw_pairs(
         return torch.stack(draws).to(noise)
 
     states = model.encode_words([before, after, ""])
-    latents = sample_pairs(model, *states[:, None], noise, fresh, injected, guidance, steps)
+    texts = (states[:1], states[1:2], states[2:])
+    latents = sample_pairs(model, texts, noise, fresh, injected, guidance, steps)
     # One by one: a decoder's memory is that of a batch of U-Net rows of many times the number.
     pictures = [torch.cat([model.decode(row[None]).clamp(-1, 1) for row in half]) for half in latents]
     return Pairs(pictures[0], pictures[1], tuple(seeds), tuple(injected), tuple(guidance))
@@ -107,9 +108,7 @@ def is_injected(share: float, step: int, steps: int) -> bool:
 
 def sample_pairs(
     model: LatentDiffusion,
-    before: Tensor,
-    after: Tensor,
-    away: Tensor,
+    texts: tuple[Tensor, Tensor, Tensor],
     noise: Tensor,
     fresh: diffusion.Noise,
     injected: Sequence[float],
@@ -118,10 +117,11 @@ def sample_pairs(
 ) -> tuple[Tensor, Tensor]:
     """Latents (k, 4, h, w) of "before" and of "after" by Euler ancestral sampling.
 
-    before, after, away: text states (1, 77, d); `away` is what guidance leads away from
+    texts: states (1, 77, d) of both captions, and of what guidance leads away from
     noise: unit noise (k, 4, h, w) that both begin as; `fresh(step)`, of the same shape, is what both get after a step
     """
     k = len(noise)
+    before, after, away = texts
     halves = torch.cat([each.expand(k, -1, -1) for each in (before, after)])
     states = torch.cat([away.expand(2 * k, -1, -1), halves])  # plain: before, after; worded: before, after
     scale = noise.new_tensor(guidance).repeat(2).view(-1, 1, 1, 1)

@@ -144,7 +144,8 @@ class PixelDiffusion(System):
         def draw() -> Tensor:
             return torch.randn(small.shape, generator=torch_rng(seed, "draw", next(draws))).to(small)
 
-        return resized(self.repeated(small, keep, steps, repeats, draw)[-1].cpu(), whole.shape[2:])
+        painted = self.repeated(small, keep, steps, repeats, draw)[-1]
+        return resized(painted.cpu(), whole.shape[2:])
 
     def repeated(self, clean: Tensor, keep: Tensor, steps: int, repeats: int, draw: Draw) -> list[Tensor]:
         """What `steps` steps make of pictures (B, 3, H, W), repeat by repeat; where `keep` is 1 it is the picture with
@@ -164,7 +165,7 @@ class PixelDiffusion(System):
         """x_t -> x_{t-1} with unit `noise` of which the last step takes none (Ho et al., algorithm 2)."""
         beta, alpha_bar = float(self.beta[t]), float(self.schedule.alpha_bar[t])
         told = self.predict(x, x.new_full((len(x),), t))
-        mean = (x - beta / (1 - alpha_bar) ** 0.5 * told) / (1 - beta) ** 0.5
+        mean: Tensor = (x - beta / (1 - alpha_bar) ** 0.5 * told) / (1 - beta) ** 0.5
         return mean + float((self.log_variance[t] / 2).exp()) * noise if t else mean
 
 
