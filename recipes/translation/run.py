@@ -114,7 +114,7 @@ RECIPES = {
         {"width": 16, "discriminator_width": 16, "scales": 2, "content_depth": 1, "content_steps": 1,
          "mode_seeking": 0.0, "learning_rate": 4e-4, "content_rate": 1e-4}, batch=2, minutes=5,
     ),
-    "adain": Recipe("adain", "any style", {"width": 16, "style": STYLE, "learning_rate": 5e-4}, 4, minutes=4),
+    "adain": Recipe("adain", "any style", {"width": 16, "style": STYLE, "learning_rate": 5e-4}, 4, minutes=3),
     "rfr-inpainting": Recipe("rfr-inpainting", "holes", {"width": 12, "kernel": 5, "iterations": 3,
                                                          "learning_rate": 2e-3}),
     "pixel-domain-transfer": Recipe(
@@ -262,7 +262,7 @@ NOTES = {
     "the two loses or misses: each has 0 of one and 100 of the other; a system is to have less of both together. The "
     "style is eq. 13; the content is what is left without it, the last layer's channels, standardised. The published "
     "encoder knows ImageNet; this one, a VGG-19 of a quarter of its width, has learned to copy pictures "
-    "({steps} steps of 4, once, beside the minutes), from where the decoder begins. The last column takes an encoder "
+    "({steps} steps of 8, once, beside the minutes), from where the decoder begins. The last column takes an encoder "
     "with random weights, which nothing was trained to please. The third row of the picture is the style.",
     "goods": "A picture shows the noun whose true picture, of all in the test, is nearest to it.",
     "drawn": "From noise and the noun's number, 32 x 32 pixels; measured with as many real pictures of the same nouns, "
@@ -276,7 +276,6 @@ NOTES = {
 SHORT = {
     "unit-digits": "Its translations are still blurs, and they alone teach the classifier of the unlabelled style, "
     "which is therefore worse than the other one.",
-    "sean": "Its generator is the slowest of all, so it has seen the fewest pictures.",
     "drit": "Only every third of its steps trains all of it, on half of the batch: it has seen few pictures.",
     "adain": "That one has the style and nothing of the content. The decoder, without skips and norms, has not come "
     "far: the content is hardly to be seen.",

@@ -832,7 +832,7 @@ class Copier(System):
     @dataclass(frozen=True)
     class Config:
         width: int = 16
-        steps: int = 4000
+        steps: int = 2000
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -840,7 +840,7 @@ class Copier(System):
         self.decoder = adain.Decoder(config.width)
         init.kaiming(self.decoder)
         torch.nn.init.constant_(self.decoder[-1].bias, 0.5)  # grey
-        self.players = {"copier": Player((self,), adamw(1e-3), waning(config.steps), clip=1.0)}
+        self.players = {"copier": Player((self,), adamw(2e-3), waning(config.steps), clip=1.0)}
 
     def play(self, batch: Unpaired, rng: Rng) -> Game:
         pictures = (torch.cat([batch.a, batch.b]) + 1) / 2
@@ -854,7 +854,7 @@ def trained_copier() -> Copier:
     alike (the published VGG is "normalised", too), and what is painted stays as it is."""
     known, model = AnyStyle(2), Copier(Copier.Config())
     where = Trainer(
-        "copier", model, known, Run(RUNS / "copier"), Options(steps=model.config.steps, batch=2, sample=0)
+        "copier", model, known, Run(RUNS / "copier"), Options(steps=model.config.steps, batch=4, sample=0)
     ).fit()
     load_weights(model, read_checkpoint(where).weights, averaged=True, where=str(where))
     model.float().eval().requires_grad_(False)
