@@ -335,7 +335,7 @@ def pupil(lessons: list[Triplet], tmp_path_factory: pytest.TempPathFactory) -> P
     from limner.edits.language import teach
 
     return teach(
-        lessons, tmp_path_factory.mktemp("taught") / "writer", epochs=20, width=32, depth=2, rate=1e-2, threads=1
+        lessons, tmp_path_factory.mktemp("taught") / "writer", epochs=24, width=64, depth=2, rate=3e-3, threads=1
     )
 
 
@@ -366,7 +366,7 @@ def test_what_is_sampled_depends_on_seed_number_and_attempt_alone(pupil: Path) -
 def wild(model: Any) -> None:
     """A language model that says anything."""
     for parameter in model.model.parameters():
-        parameter.data.normal_()
+        parameter.data.normal_(0, 0.1)
     model.longest = 16
 
 
