@@ -1,5 +1,7 @@
 """CLIP: files of OpenAI's and of transformers', views of any size, and the similarities of edits."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -147,6 +149,19 @@ def test_what_is_no_clip_is_refused(change, tmp_path):
     torch.save(weights, tmp_path / "clip.pt")
     with pytest.raises(BadCheckpoint, match=r"clip\.pt"):
         open_clip(tmp_path / "clip.pt")
+
+
+def test_a_folder_whose_config_claims_more_than_it_holds_is_refused(archive, tmp_path):
+    folder = tmp_path / "folder"
+    open_clip(archive).network.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["num_hidden_layers"] = 10**9
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BadCheckpoint, match="2 text layers"):
+        open_clip(folder)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(BadCheckpoint, match="two towers"):
+        open_clip(folder)
 
 
 # ------------------------------------------------------------------------------------------------ metrics of edits

@@ -88,6 +88,11 @@ def from_folder(path: Path) -> CLIP:
             f"{path / 'config.json'}: not a CLIP of two towers: it has no vision_config or text_config."
         )
     where = str(path)
+    held = tensors(weights_in(path, "model", "pytorch_model"))
+    for tower in ("vision", "text"):  # before anything is built: a config may claim any number
+        layers = keys.count(held, rf"{tower}_model\.encoder\.layers\.(\d+)\.")
+        if layers != config[f"{tower}_config"].get("num_hidden_layers", 12):
+            raise BadCheckpoint(f"{where}: its weights have {layers} {tower} layers, and its config says otherwise.")
     try:
         from transformers import CLIPConfig, CLIPModel
     except ImportError:
@@ -97,7 +102,6 @@ def from_folder(path: Path) -> CLIP:
             network = CLIPModel(CLIPConfig.from_dict(config))
     except Exception as error:  # the library checks configs with many kinds of errors
         raise BadCheckpoint(f"{where}: its config makes no CLIP: {str(error)[:200]}") from None
-    held = tensors(weights_in(path, "model", "pytorch_model"))
     keys.fill(network, {name: value for name, value in held.items() if not name.endswith(".position_ids")}, where)
     model = CLIP(_numbered(network))
     if any((path / name).is_file() for name in ("tokenizer.json", "vocab.json")):
