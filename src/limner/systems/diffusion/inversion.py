@@ -36,8 +36,13 @@ def moves(model: LatentDiffusion, steps: int) -> Iterator[tuple[int, int]]:
 
 def ddim_step(model: LatentDiffusion, latents: Tensor, output: Tensor, now: int, after: int) -> Tensor:
     """x_now -> x_after by what the U-Net returned (Song et al., eq. 12 with sigma = 0)."""
-    clean, noise = model.schedule.split(output, latents, torch.tensor([now]), model.config.prediction)
-    return model.schedule.noised(clean, noise, torch.tensor([after]))
+    clean, noise = model.schedule.split(output, latents, timestep(now, latents), model.config.prediction)
+    return model.schedule.noised(clean, noise, timestep(after, latents))
+
+
+def timestep(t: int, like: Tensor) -> Tensor:
+    """(1,), beside `like`."""
+    return torch.tensor([t], device=like.device)
 
 
 def predict(model: LatentDiffusion, latents: Tensor, t: int, text: Tensor) -> Tensor:
@@ -58,7 +63,7 @@ def invert(model: LatentDiffusion, clean: Tensor, text: Tensor, steps: int = 50,
     text = text.expand(len(clean), -1, -1)
     path = [clean]
     for after, now in reversed(list(moves(model, steps))):
-        low, high = torch.tensor([now]), torch.tensor([after])
+        low, high = timestep(now, clean), timestep(after, clean)
         guess = path[-1]
         for _ in range(1 + again):
             # The network is asked about the step's end, for which the start has to stand in the first time.

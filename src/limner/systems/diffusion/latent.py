@@ -183,7 +183,7 @@ class Parts:
             raise BadInput(f"The last {last} of {steps} steps: ask for 1 to {steps}.")
 
         def noised(t: float) -> Tensor:
-            return noise if onto is None else schedule.noised(onto, noise, torch.tensor([t]))
+            return noise if onto is None else schedule.noised(onto, noise, torch.tensor([t], device=noise.device))
 
         clean = 0.0 if onto is None else onto
         rest = slice(None) if last is None else slice(-last, None)

@@ -153,10 +153,11 @@ class PixelDiffusion(System):
         found = []
         for _ in range(repeats):
             noise = draw()  # one for the whole repeat
-            x = self.schedule.noised(clean, noise, torch.tensor([steps - 1]))
+            levels = torch.arange(steps, device=clean.device)
+            x = self.schedule.noised(clean, noise, levels[-1:])
             for t in reversed(range(steps)):
                 edited = self.ancestral_step(x, t, draw())
-                x = torch.where(keep > 0, self.schedule.noised(clean, noise, torch.tensor([t])), edited)
+                x = torch.where(keep > 0, self.schedule.noised(clean, noise, levels[t : t + 1]), edited)
             clean = torch.where(keep > 0, clean, x)
             found.append(x)
         return found

@@ -104,6 +104,6 @@ def published_img2img(
     visited = diffusion.leading_timesteps(model.schedule, steps)
     if not 1 <= last < len(visited):
         raise BadInput(f"The published script does 1 to {len(visited) - 1} of {steps} steps, not {last}.")
-    noised = model.schedule.noised(clean, noise, torch.tensor([visited[-last - 1]]))
+    noised = model.schedule.noised(clean, noise, torch.tensor([visited[-last - 1]], device=clean.device))
     denoise = diffusion.denoiser(model.guided(text, away, scale), model.schedule, model.config.prediction)
     return noised, diffusion.ddim(denoise, noised, model.schedule, visited[-last:])
