@@ -84,7 +84,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("run", type=Path)
     asked.add_argument("model", type=Path)
-    asked.add_argument("--steps", type=int, default=800)
+    asked.add_argument("--steps", type=int, default=5000)
     given = asked.parse_args()
     if given.model.exists():
         return
