@@ -57,11 +57,12 @@ RECIPES = {
         "bicyclegan", "answers",
         SMALL | {"style": 4, "width": 32, "depth": 5, "encoder_depth": 3, "encoder_width": 16,
                  "discriminator_width": 24, "discriminator_layers": 2, "scales": 1, "l1": 50.0, "kl": 0.5,
-                 "learning_rate": 1e-3}, minutes=10,
+                 "learning_rate": 1e-3}, minutes=9,
     ),
     "msgan": Recipe(
-        "msgan", "lines",
-        SMALL | {"width": 16, "depth": 5, "discriminator_width": 16, "discriminator_layers": 2}, batch=4,
+        "msgan", "answers",
+        SMALL | {"style": 2, "width": 32, "depth": 5, "discriminator_width": 24, "discriminator_layers": 2, "scales": 1,
+                 "l1": 50.0, "mode_seeking": 0.3, "learning_rate": 1e-3}, batch=4, minutes=6,
     ),
     "pixelnn": Recipe(
         "pixelnn", "lines",
@@ -107,7 +108,7 @@ RECIPES = {
     ),
     "munit": Recipe(
         "munit", "night",
-        UNPAIRED | {"mlp_width": 64, "downs": 1, "cycle": 10.0, "style_width": 2, "style": 0.1}, batch=1, minutes=7,
+        UNPAIRED | {"mlp_width": 64, "downs": 1, "cycle": 10.0, "style_width": 2, "style": 0.1}, batch=1, minutes=6,
     ),
     "drit": Recipe(
         "drit", "night",
