@@ -165,3 +165,47 @@ def test_ticks_are_few_round_and_inside(low, high):
     found = ticks(low, high)
     assert 3 <= len(found) <= 8 and all(low - 1e-12 <= tick <= high + 1e-12 for tick in found)
     assert all(len(f"{tick:g}") <= 7 for tick in found)
+
+
+# ------------------------------------------------------------------------------------------------ nothing replaced
+
+
+def test_real_methods_on_a_folder_of_edits(tmp_path, monkeypatch, capsys):
+    monkeypatch.undo()
+    from limner.cli import run
+    from limner.hub import save
+    from limner.systems.diffusion.instruct_pix2pix import InstructPix2Pix
+    from small_diffusion import small_diffusion
+
+    drawer = small_diffusion()
+    save(drawer, "latent-diffusion", tmp_path / "drawer", card="small")
+    editor = InstructPix2Pix(InstructPix2Pix.Config(**InstructPix2Pix.options_of(drawer)))
+    save(editor, "instruct-pix2pix", tmp_path / "editor", card="small")
+    draw = np.random.default_rng(0)
+    for number in range(3):
+        folder = tmp_path / "pairs" / f"000000{number}"
+        folder.mkdir(parents=True)
+        triplet = {"caption": "a red fox", "edit": "the fox at night", "output": "a fox at night"}
+        (folder / "prompt.json").write_text(json.dumps(triplet))
+        for side in (0, 1):
+            Image.fromarray(draw.integers(0, 256, (16, 16, 3), np.uint8)).save(folder / f"5_{side}.png")
+    curves = {"ours": "editor", "noise": "drawer@sdedit", "words": "drawer@prompt-to-prompt"}
+    order = [f"--curve={name}={tmp_path}/{model}" for name, model in curves.items()]
+    order += [
+        "--data",
+        str(tmp_path / "pairs"),
+        "-o",
+        str(tmp_path / "out"),
+        "-n",
+        "2",
+        "--points",
+        "2",
+        "--steps",
+        "2",
+    ]
+    assert run(["edits", "sweep", *order]) == 0
+    said = capsys.readouterr().out
+    assert "ours, image guidance 2.2" in said and "noise, strength 0.3" in said and "words, period 1" in said
+    points = [json.loads(line) for line in (tmp_path / "out" / "points.jsonl").read_text().splitlines()]
+    assert len(points) == 6 and all(np.isfinite(point["sim_direction"]) for point in points)
+    assert all(abs(point["sim_0"]) > 0 and point["num_samples"] >= 1 for point in points)
