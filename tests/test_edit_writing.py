@@ -335,7 +335,7 @@ def pupil(lessons: list[Triplet], tmp_path_factory: pytest.TempPathFactory) -> P
     from limner.edits.language import teach
 
     return teach(
-        lessons, tmp_path_factory.mktemp("taught") / "writer", epochs=24, width=64, depth=2, rate=3e-3, threads=1
+        lessons, tmp_path_factory.mktemp("taught") / "writer", epochs=40, width=64, depth=2, rate=3e-3, threads=1
     )
 
 

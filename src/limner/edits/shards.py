@@ -172,7 +172,7 @@ def write_latents(
                     continue
                 whole = from_uint8(np.stack(both)).to(device)
                 posterior = autoencoder.encode(torch.cat([whole, whole.flip(-1)]), return_dict=False)[0]
-                mean, logvar = posterior.mean.half().cpu(), posterior.logvar.half().cpu()
+                mean, logvar = (part.half().cpu().contiguous() for part in (posterior.mean, posterior.logvar))
                 rows["before"].append(mean[0::2])
                 rows["mean"].append(mean[1::2])
                 rows["logvar"].append(logvar[1::2])
@@ -180,7 +180,9 @@ def write_latents(
             if not lines:
                 raise BadInput(f"All of the {len(group)} pairs from {group[0].before.parent} on are broken.")
             write_bytes(out / f"{file}.jsonl", "".join(lines).encode())
-            write_bytes(out / f"{file}.safetensors", save_tensors({k: torch.stack(v) for k, v in rows.items()}))
+            write_bytes(
+                out / f"{file}.safetensors", save_tensors({k: torch.stack(v).contiguous() for k, v in rows.items()})
+            )
         files.append(file)
         count += len(group)
         progress(count, len(pairs))
