@@ -81,8 +81,8 @@ def test_the_edit_of_a_seed_is_the_same_whatever_the_count(model, picture, sampl
 
 def test_words_and_what_they_lead_away_from_matter(model, picture):
     plain, *others = (
-        SDEdit(model).edit(picture, words, before=before, steps=4).pictures[0]
-        for words, before in (("a fox", ""), ("the snow", ""), ("a fox", "the snow"))
+        SDEdit(model).edit(picture, words, negative=negative, steps=4).pictures[0]
+        for words, negative in (("a fox", ""), ("the snow", ""), ("a fox", "the snow"))
     )
     assert all(not np.array_equal(plain, other) for other in others)
 

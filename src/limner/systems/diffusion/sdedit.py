@@ -37,19 +37,21 @@ class SDEdit:
         guidance: float = 7.5,
         strength: float = 0.75,
         sampler: Sampler = "ddim",
+        negative: str = "",
     ) -> Drawing:
         """`count` pictures of `words` that begin as this one, of seed, seed + 1, ...; that of a seed is the same
         whatever the count. See `limner.system.Edits`.
 
         words: the caption of the edited picture, or the instruction (the thesis compares both)
-        before: what guidance leads away from; published: nothing
+        before: the caption of the picture as it is, which this method makes no use of; what ranks its edits may
         strength: share of the steps that are done; 0 is the picture, 1 is a new one that has only the coarsest of it
         sampler: euler_ancestral with 100 steps is what InstructPix2Pix edits with
+        negative: what guidance leads away from
         """
         model = self.model
         seeds = tuple(range(seed, seed + count))
         pixels = fitted(picture, model, system="SDEdit")
-        text, away = model.encode_words([words]), model.encode_words([before])
+        text, away = model.encode_words([words]), model.encode_words([negative])
         edited = [
             model.decode(self.latent(pixels, each, text, away, steps, guidance, strength, sampler)) for each in seeds
         ]
