@@ -71,6 +71,7 @@ def scripted(weights, path):
         holder.register_parameter(leaf, nn.Parameter(value.half(), requires_grad=False))
     for name, size in (("input_resolution", 32), ("context_length", 77), ("vocab_size", 514)):
         root.register_buffer(name, torch.tensor(size))
+    root.transformer.resblocks.get_submodule("0").attn_mask = torch.full((77, 77), -torch.inf).triu(1)
     torch.jit.script(root).save(path)
 
 

@@ -8,6 +8,7 @@ precision; the code in them isn't looked at. The same weights are on the hub as 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +26,8 @@ from limner.published.stable_diffusion import json_in, tokenizer_beside, tokeniz
 if TYPE_CHECKING:
     from transformers import CLIPModel
 
-UNUSED = frozenset({"input_resolution", "context_length", "vocab_size"})
-"""Sizes that the archives hold beside the weights, whose shapes say the same."""
+UNUSED = re.compile(r"^(input_resolution|context_length|vocab_size)$|\.attn_mask$")
+"""What archives hold beside the weights: sizes, which the shapes say as well, and that text is read forwards only."""
 
 NAMES: Rules = (
     (r"^visual\.conv1\.", "vision_model.embeddings.patch_embedding."),
@@ -67,7 +68,7 @@ def open_clip(path: Path, tokenizer: Path | None = None) -> CLIP:
 
 def from_tensors(held: Mapping[str, Tensor], where: str) -> CLIP:
     """What an archive holds, under OpenAI's names -> the model, which can't read words yet."""
-    published = {name: value for name, value in held.items() if name not in UNUSED}
+    published = {name: value for name, value in held.items() if not UNUSED.search(name)}
     try:
         sizes = sizes_of(published)
         ours = translated(published, where)
