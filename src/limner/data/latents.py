@@ -73,8 +73,9 @@ class LatentFolder:
 
     def take(self, numbers: Sequence[int]) -> EditLatents:
         rows = [self._row(number) for number in numbers]
-        before, mean, logvar = (torch.stack([row[k] for row in rows]).float() for k in (1, 2, 3))
-        return EditLatents(before, tuple(row[0] for row in rows), mean, (0.5 * logvar).exp())
+        words, *tensors = zip(*rows, strict=True)
+        before, mean, logvar = (torch.stack(part).float() for part in tensors)
+        return EditLatents(before, words, mean, (0.5 * logvar).exp())
 
     def _row(self, number: int) -> tuple[str, torch.Tensor, torch.Tensor, torch.Tensor]:
         epoch, place = divmod(number, len(self.prompts))
@@ -95,7 +96,7 @@ def _opened(path: str) -> Any:
     from safetensors import SafetensorError, safe_open
 
     try:
-        return safe_open(path, "pt").__enter__()  # mapped into memory: a row is read when it is asked for
+        return safe_open(path, "pt")  # mapped into memory: a row is read when it is asked for
     except (OSError, SafetensorError) as error:
         raise BadInput(f"{path} can't be read: {error}. Write the latents again.") from error
 

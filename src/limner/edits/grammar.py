@@ -21,7 +21,7 @@ from limner.stickers.world import Draws, combination_is_held_out
 
 World = Literal["stickers", "storybook"]
 WORLDS: tuple[World, ...] = ("stickers", "storybook")
-STORYBOOK_EDITS = ("add", "remove", "replace", "count", "time")
+STORYBOOK_EDITS = ("add", "remove", "replace", "count", "time", "place")
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ class Pupil(System):
         found = self.model(input_ids=batch.tokens, attention_mask=batch.shown, labels=batch.targets)
         yield "writer", {"cross_entropy": found.loss}
 
-    def state_dict(self, *args: Any, **keywords: Any) -> dict[str, Tensor]:
+    def state_dict(self, *args: Any, **keywords: Any) -> dict[str, Tensor]:  # type: ignore[override]  # torch's has overloads
         whole = super().state_dict(*args, **keywords)
         return {name: tensor for name, tensor in whole.items() if name in self.learned}
 
@@ -133,7 +133,7 @@ def teach(
     run = Run(out.with_name(f"{out.name}.run"))
     Trainer("edit writer", pupil, lesson, run, options, data=len(triplets), listener=listener).fit()
     with tempfile.TemporaryDirectory() as folder:
-        pupil.model.cpu().save_pretrained(folder)
+        model.cpu().save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         files = {str(p.relative_to(folder)): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
     write_folder(out, files)

@@ -23,7 +23,6 @@ from torch import Tensor
 from limner.data import decode
 from limner.data.files import read_file
 from limner.data.latents import INDEX
-from limner.data.layouts import SUFFIXES
 from limner.edits.pair import CHOSEN, PROMPT, read_prompt, read_samples
 from limner.edits.triplets import Triplet
 from limner.errors import BadInput
@@ -77,7 +76,7 @@ def _folder(folder: Path, told: Told) -> Iterator[Pair]:
         return
     files = {path.name: path for path in folder.iterdir()}
     for name in sorted(files):
-        seed = match[1] if (match := _BEFORE.fullmatch(name)) and name.lower().endswith(SUFFIXES) else None
+        seed = match[1] if (match := _BEFORE.fullmatch(name)) and name.lower().endswith(decode.SUFFIXES) else None
         if seed is None or (listed is not None and seed not in listed):
             continue
         after = files.get(f"{seed}_1{files[name].suffix}")
