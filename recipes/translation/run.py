@@ -69,7 +69,7 @@ RECIPES = {
         {"size": SQUARE, "width": 16, "layers": ("relu1_2", "relu2_2", "relu3_3", "relu4_3"), "hidden": 128,
          "padding": 8, "descriptor_padding": 8, "pixels": 500, "exemplars": 400, "learning_rate": 1e-3},
     ),
-    "cross-domain": Recipe("cross-domain", "shared", {"size": SIDE, "width": 24, "learning_rate": 5e-4}, minutes=6),
+    "cross-domain": Recipe("cross-domain", "shared", {"size": SIDE, "width": 24, "learning_rate": 5e-4}, minutes=5),
     "pix2pixhd": Recipe(
         "pix2pixhd", "labels",
         {"hold": 100_000, "width": 16, "downsamplings": 2, "blocks": 3, "discriminator_width": 16,
@@ -127,8 +127,8 @@ RECIPES = {
         {"channels": (3, 3), "classes": 12, "width": 16, "discriminator_width": 24, "learning_rate": 5e-4,
          "picture": 0.05, "kl": 0.005, "features": 10.0}, batch=16, minutes=6,
     ),
-    "msgan-dcgan": Recipe("msgan-dcgan", "drawn", DRAWING, 16, steps=1500),
-    "dcgan": Recipe("msgan-dcgan", "drawn", DRAWING | {"mode_seeking": 0.0}, 16, steps=1500),
+    "msgan-dcgan": Recipe("msgan-dcgan", "drawn", DRAWING, 16, minutes=2, steps=1500),
+    "dcgan": Recipe("msgan-dcgan", "drawn", DRAWING | {"mode_seeking": 0.0}, 16, minutes=2, steps=1500),
 }  # fmt: skip
 
 
@@ -275,12 +275,11 @@ NOTES = {
 }
 
 SHORT = {
-    "unit-digits": "Its translations are still blurs, and they alone teach the classifier of the unlabelled style, "
-    "which is therefore worse than the other one.",
-    "drit": "Only every third of its steps trains all of it, on half of the batch: it has seen few pictures.",
-    "adain": "That one has the style and nothing of the content. The decoder, without skips and norms, has not come "
-    "far: the content is hardly to be seen.",
-    "cross-domain": "The shared parts, of 2 x 2 cells here, have collapsed: every picture gets about the same.",
+    "unit-digits": "Nothing in its losses keeps the colours of what it translates, and in minutes they are exchanged "
+    "for others; from such translations alone it learns to read the unlabelled style. The other style's own classifier, "
+    "without any of this, passes the nearest picture.",
+    "adain": "The decoder paints from 8 x 8 cells, without skips or norms, what a copier of minutes has left in them.",
+    "cross-domain": "Everything passes through 2 x 2 cells: after minutes it paints where a thing is and how large.",
     "bicyclegan": "Its style is drawn by chance, and decides here what the line drawing should: grass or sand.",
     "msgan": "Its style is drawn by chance, and is made to change much of the picture.",
     "munit": "Its style is drawn by chance; by L1 it passes.",

@@ -850,25 +850,23 @@ class Copier(System):
 
 @cache
 def trained_copier() -> Copier:
-    """Trained once, and kept. The encoder's channels are then scaled to a root mean square of 1, so that all count
-    alike (the published VGG is "normalised", too), and what is painted stays as it is."""
+    """Trained once, and kept. The encoder's layers are then scaled to answer with 1 on average, as the published
+    "normalised" VGG does, and what is painted stays as it is."""
     known, model = AnyStyle(2), Copier(Copier.Config())
-    where = Trainer(
-        "copier", model, known, Run(RUNS / "copier"), Options(steps=model.config.steps, batch=4, sample=0)
-    ).fit()
+    run, options = Run(RUNS / "copier"), Options(steps=model.config.steps, batch=4, sample=0)
+    where = Trainer("copier", model, known, run, options).fit()
     load_weights(model, read_checkpoint(where).weights, averaged=True, where=str(where))
     model.float().eval().requires_grad_(False)
-    x = model.encoder.colours((known.take(range(64)).b + 1) / 2)
-    before = torch.ones(3)
+    x, shrunk = model.encoder.colours((known.take(range(64)).b + 1) / 2), torch.ones(())
     for layer in model.encoder.vgg.features:
         if isinstance(layer, torch.nn.Conv2d):
-            layer.weight *= before[:, None, None]  # undoes what was done to the layer above
-            before = layer(x).relu().square().mean((0, 2, 3)).sqrt()
-            before = torch.where(before > 0.05 * before.mean(), before, before.mean())  # some hardly ever answer
-            layer.weight /= before[:, None, None, None]
-            layer.bias /= before
+            layer.bias /= shrunk  # as its input
+            size = layer(x).relu().mean()
+            layer.weight /= size
+            layer.bias /= size
+            shrunk *= size
         x = layer(x)
-    model.decoder[0].weight *= before[:, None, None]
+    model.decoder[0].weight *= shrunk
     return model
 
 
