@@ -267,7 +267,8 @@ NOTES = {
     "with random weights, which nothing was trained to please. The third row of the picture is the style.",
     "goods": "A picture shows the noun whose true picture, of all in the test, is nearest to it.",
     "drawn": "From noise and the noun's number, 32 x 32 pixels; measured with as many real pictures of the same nouns, "
-    "in the sticker reader's features. `dcgan` is the same without the term against mode collapse. A column of the "
+    "in the sticker reader's features. `dcgan` is the same without the term against mode collapse, of which there is none in so short a time: the term "
+    "makes no more of a noun's pictures differ, and costs nothing. A column of the "
     "picture has one noun: a real picture, and three that were drawn.",
     "reading": "Things on a ground of any colour. A classifier that has learned its labels in Fluent's style alone "
     "reads Noto's: with what UNIT carried over, and without. The picture: Noto's things, and what UNIT makes of them "
@@ -276,13 +277,15 @@ NOTES = {
 
 SHORT = {
     "unit-digits": "Nothing in its losses keeps the colours of what it translates, and in minutes they are exchanged "
-    "for others; from such translations alone it learns to read the unlabelled style. The other style's own classifier, "
+    "for others; from these alone it learns to read the unlabelled style. The other style's own classifier, "
     "without any of this, passes the nearest picture.",
-    "adain": "The decoder paints from 8 x 8 cells, without skips or norms, what a copier of minutes has left in them.",
+    "adain": "By its own encoder it passes all of them; by one that nothing was trained to please, and to the eye, the "
+    "content is too coarse: it is painted from 8 x 8 cells, in which a copier of minutes has left little of it. At the "
+    "size of [photographs](photographs.md) it is seen.",
     "cross-domain": "Everything passes through 2 x 2 cells: after minutes it paints where a thing is and how large.",
-    "bicyclegan": "Its style is drawn by chance, and decides here what the line drawing should: grass or sand.",
-    "msgan": "Its style is drawn by chance, and is made to change much of the picture.",
-    "munit": "Its style is drawn by chance; by L1 it passes.",
+    "msgan": "No encoder tells it which style a scene has, as BicycleGAN's does: whatever the style, its L1 asks for "
+    "the one scene that there is, and teaches what is common to all times of day. The times themselves are left to the "
+    "discriminator, which takes longer: they are there, in blurs.",
 }
 """Why a system stays behind a baseline, said where it does."""
 

@@ -757,7 +757,7 @@ class AnyStyle(Task):
     """A scene in the colours and textures of any other, by the encoder's statistics (AdaIN's eq. 11 to 13)."""
 
     measures = ("content lost, %", "style missed, %", "both, %", "both by an untrained encoder, %")
-    decisive = 2
+    decisive = 3
     lower = True
 
     def contents(self, numbers: Sequence[int], split: str) -> np.ndarray:
