@@ -28,10 +28,11 @@ from limner.edits.pair import DONE, Recipe, Studio, claim, needed, read_samples
 from limner.edits.spread import part_of, spread
 from limner.edits.triplets import Triplet
 from limner.errors import BadInput, CannotDo, LimnerError, MissingExtra
-from limner.hub import load
+from limner.hub import load, save
 from limner.jobs.edits import Thresholds, choose
 from limner.provenance import read_marks
 from limner.systems.text.plan_pairs import draw_plan_pairs, lending, plan
+from small_diffusion import small_diffusion
 
 UNITS = 12
 NUMBER = st.floats(-1, 1, allow_nan=False)
@@ -323,6 +324,21 @@ def test_a_storybooks_unit_is_drawn_scored_and_scored_the_same_again() -> None:
         assert pictures[sample.seed][1].mean() < pictures[sample.seed][0].mean()  # it is night
     backwards, _ = studio.draw(Triplet(NIGHT, "make it day", FOX), seeds)
     assert backwards[0].p2p_threshold == samples[0].p2p_threshold
+
+
+def test_a_diffusion_model_draws_with_shared_noise_at_the_published_guidance(tmp_path: Path) -> None:
+    model = small_diffusion()
+    save(model, "latent-diffusion", tmp_path / "model", card="A small one.")
+    recipe = Recipe(samples=2, model=str(tmp_path / "model"), steps=2, together=2)
+    studio = Studio(recipe)
+    samples, pictures = studio.draw(Triplet("a fox", "make it night", "a fox at night"), recipe.seeds(0))
+    assert [sample.seed for sample in samples] == recipe.seeds(0)
+    for sample in samples:
+        assert 7.5 <= sample.cfg_scale <= 15 and 0.1 <= sample.p2p_threshold <= 0.9
+        before, after = pictures[sample.seed]
+        assert before.dtype == np.uint8 and before.shape == after.shape == (*model.config.size, 3)
+    same, _ = studio.draw(Triplet("a fox", "nothing", "a fox"), recipe.seeds(0))
+    assert [sample.clip_sim_image for sample in same] == pytest.approx([1.0, 1.0])
 
 
 def test_a_caption_that_says_nothing_to_the_model_is_one_clear_error() -> None:
