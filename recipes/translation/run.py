@@ -267,9 +267,9 @@ NOTES = {
     "with random weights, which nothing was trained to please. The third row of the picture is the style.",
     "goods": "A picture shows the noun whose true picture, of all in the test, is nearest to it.",
     "drawn": "From noise and the noun's number, 32 x 32 pixels; measured with as many real pictures of the same nouns, "
-    "in the sticker reader's features. `dcgan` is the same without the term against mode collapse, of which there is none in so short a time: the term "
-    "makes no more of a noun's pictures differ, and costs nothing. A column of the "
-    "picture has one noun: a real picture, and three that were drawn.",
+    "in the sticker reader's features. `dcgan` is the same on as many samples without the term against mode collapse, "
+    "which so short a training doesn't bring: the term has little to do. A column of the picture has one noun: a real "
+    "picture, and three that were drawn.",
     "reading": "Things on a ground of any colour. A classifier that has learned its labels in Fluent's style alone "
     "reads Noto's: with what UNIT carried over, and without. The picture: Noto's things, and what UNIT makes of them "
     "in Fluent's style.",
