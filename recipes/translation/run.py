@@ -99,6 +99,7 @@ RECIPES = {
     "cyclegan-shapes": Recipe(
         "cyclegan", "styles",
         {"size": SQUARE, "width": 16, "blocks": 2, "discriminator_width": 16, "learning_rate": 5e-4}, batch=2,
+        minutes=3,
     ),
     "unit": Recipe("unit", "night", UNPAIRED, batch=1),
     "unit-shared": Recipe(
@@ -282,7 +283,8 @@ SHORT = {
     "adain": "By its own encoder it passes all of them; by one that nothing was trained to please, and to the eye, the "
     "content is too coarse: it is painted from 8 x 8 cells, in which a copier of minutes has left little of it. At the "
     "size of [photographs](photographs.md) it is seen.",
-    "cross-domain": "Everything passes through 2 x 2 cells: after minutes it paints where a thing is and how large.",
+    "cross-domain": "Everything passes through 2 x 2 cells, and after six thousand pairs it paints a grey cloud where a "
+    "thing is; but its shared part already finds twice as many other halves as pixels do.",
     "msgan": "No encoder tells it which style a scene has, as BicycleGAN's does: whatever the style, its L1 asks for "
     "the one scene that there is, and teaches what is common to all times of day. The times themselves are left to the "
     "discriminator, which takes longer: they are there, in blurs.",
