@@ -283,7 +283,7 @@ SHORT = {
     "adain": "By its own encoder it passes all of them; by one that nothing was trained to please, and to the eye, the "
     "content is too coarse: it is painted from 8 x 8 cells, in which a copier of minutes has left little of it. At the "
     "size of [photographs](photographs.md) it is seen.",
-    "cross-domain": "Everything passes through 2 x 2 cells, and after six thousand pairs it paints a grey cloud where a "
+    "cross-domain": "All passes through 2 x 2 cells, and after six thousand pairs it paints a grey cloud where a "
     "thing is; but its shared part already finds twice as many other halves as pixels do.",
     "msgan": "No encoder tells it which style a scene has, as BicycleGAN's does: whatever the style, its L1 asks for "
     "the one scene that there is, and teaches what is common to all times of day. The times themselves are left to the "
