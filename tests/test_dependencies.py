@@ -10,7 +10,8 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-NOT_INSTALLED = {"cv2": "opencv-python-headless", "peft": "peft", "piper": "piper-tts", "ray": "ray"}  # extras that the tests do without
+# Besides, extras that the tests do without.
+NOT_INSTALLED = {"cv2": "opencv-python-headless", "peft": "peft", "piper": "piper-tts", "ray": "ray"}
 ONLY_TYPES = {"_typeshed"}
 
 

@@ -100,7 +100,7 @@ def test_a_folder_set_aside_by_a_crash_comes_back(tmp_path: Path) -> None:
     assert checkpoint is not None and checkpoint.state["step"] == 7
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 64, b"\x08" + b"\0" * 7 + b"{\"a\":1}"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 64, b"\x08" + b"\0" * 7 + b'{"a":1}'])
 def test_files_that_are_no_safetensors_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "w.safetensors").write_bytes(content)
     with pytest.raises(BadCheckpoint, match=r"w\.safetensors"):

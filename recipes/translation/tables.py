@@ -200,7 +200,7 @@ TABLES = {
         lambda: TASKS["styles"](0).baseline_scores(),
         scored,
         "Here shapes have to change, and what holds a translation holds on to where things are: after so few samples "
-        "CycleGAN and GcGAN change colours and shading and leave outlines, which suits a way back and a turn, and their "
+        "CycleGAN and GcGAN change colours and shading and leave outlines, as a way back and a turn allow, and their "
         "PSNR is that of the picture as it is. The GAN alone may change anything, and comes a little nearer. "
         "UNIT paints anew from a shared code, in blurs, which differ much from seed to seed: its pictures are the "
         "only ones that are often nearer the truth than what was given. Where colours alone change, in the next table, "

@@ -100,8 +100,9 @@ def stickers(rest: str, seed: int, size: Size) -> Source:
     from limner.stickers.vocabulary import storybook_nouns
 
     what, _, asked = rest.partition(":")
-    if what in ("readings", "orders", "retouches") and not asked:
-        return {"readings": Readings, "orders": Orders, "retouches": Retouches}[what](seed)
+    endless: dict[str, Callable[[int], Source]] = {"readings": Readings, "orders": Orders, "retouches": Retouches}
+    if what in endless and not asked:
+        return endless[what](seed)
     if what == "collages":
         return Collages(seed, *_size(asked or "256x144"))
     width, height = _size(asked) if asked else size

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 NONE = 0  # the token of nothing
 GONE, PUT = "gone", "put"
@@ -191,13 +192,14 @@ class Script:
     def followed(self, scene: Scene, steps: Sequence[Step]) -> Scene:
         """The scene that a program leads to; steps that don't fit it are passed over."""
         things, put, wholes = dict(enumerate(scene.things, 1)), [], self.wholes
+        changed: dict[str, Any] = {}
         for step in steps:
             if step.piece is not None:
                 put.append(step.piece)
             elif step.change in wholes:
-                scene = replace(scene, **{wholes[step.change]: step.change})
+                changed[wholes[step.change]] = step.change
             elif step.change == GONE:
                 things.pop(step.slot, None)
             elif step.slot in things:
                 things[step.slot] = replace(things[step.slot], colour=step.change)
-        return replace(scene, things=(*things.values(), *put))
+        return replace(scene, things=(*things.values(), *put), **changed)
