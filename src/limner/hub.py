@@ -18,7 +18,7 @@ from limner.published import instruct_pix2pix, stable_diffusion
 from limner.published.read import tensors
 from limner.runs import Run, read_checkpoint, write_folder
 from limner.system import System, config_from
-from limner.systems import find, make
+from limner.systems import TABLE, find, make
 from limner.systems.text.storybook import Storybook
 from limner.systems.text.storybook_edit import StorybookEdit
 from limner.train import load_weights
@@ -54,10 +54,12 @@ def load(name: str | Path) -> System:
         return _from_folder(SHIPPED / str(name))
     if str(name).count("/") == 1 and not str(name).startswith("."):
         return _from_diffusers(_cached_snapshot(str(name)))
-    shipped = sorted(p.parent.name for p in SHIPPED.glob("*/config.json"))
-    raise BadInput(
-        f"There is no model {name!r}: no such file or folder, and limner ships {', '.join(shipped) or 'none'}."
-    )
+    shipped = ", ".join(sorted(p.parent.name for p in SHIPPED.glob("*/config.json"))) or "none"
+    if str(name) in TABLE:
+        raise BadInput(
+            f"limner ships no weights of {name} (it ships {shipped}): give your own, a run, a model folder or a file."
+        )
+    raise BadInput(f"There is no model {name!r}: no such file or folder, and limner ships {shipped}.")
 
 
 def _from_diffusers(path: Path) -> System:
