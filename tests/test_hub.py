@@ -111,7 +111,7 @@ def test_a_config_that_does_not_fit_is_refused(small: Upscaler, tmp_path: Path) 
 def test_what_is_no_model_is_refused_with_a_hint(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="'stoybook'"):
         limner.load("stoybook")
-    with pytest.raises(BadInput, match="ships no weights of pix2pix .*give your own"):
+    with pytest.raises(BadInput, match=r"ships no weights of pix2pix .*give your own"):
         limner.load("pix2pix")
     with pytest.raises(BadInput, match=r"no model folder: it has no config\.json"):
         limner.load(tmp_path)
