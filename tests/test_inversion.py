@@ -85,17 +85,17 @@ def test_there_are_as_many_timesteps_as_steps(model):
 def test_pictures_of_any_size_fit(model, size, fit):
     assert fitting(size, model) == fit
     picture = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
-    assert fitted(picture, model, system="x").shape == (1, 3, *fit)
+    assert fitted(picture, model).shape == (1, 3, *fit)
     back = refitted(torch.zeros(2, 3, *fit), picture)
     assert back.shape == (2, *size, 3) and back.dtype == np.uint8
 
 
 def test_a_picture_of_the_models_size_stays_as_it_is(model):
     picture = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
-    assert torch.equal(fitted(picture, model, system="x")[0], from_uint8(picture))
-    assert np.array_equal(refitted(fitted(picture, model, system="x"), picture)[0], picture)
+    assert torch.equal(fitted(picture, model)[0], from_uint8(picture))
+    assert np.array_equal(refitted(fitted(picture, model), picture)[0], picture)
 
 
 def test_what_is_no_picture_says_so(model):
-    with pytest.raises(BadInput, match="SDEdit edits a uint8 picture"):
-        fitted(np.zeros((4, 4, 4), np.uint8), model, system="SDEdit")
+    with pytest.raises(BadInput, match="A picture to edit is uint8"):
+        fitted(np.zeros((4, 4, 4), np.uint8), model)

@@ -18,8 +18,9 @@ from torch import Tensor
 from limner.errors import BadInput
 from limner.system import from_uint8, to_uint8
 from limner.systems.diffusion.attention import Attend, Change, Layer, attending, fused
-from limner.systems.diffusion.instruct_pix2pix import InstructPix2Pix, check_picture, resized
+from limner.systems.diffusion.instruct_pix2pix import InstructPix2Pix
 from limner.systems.diffusion.latent import Sampler
+from limner.systems.diffusion.pictures import check_picture, resized
 
 
 @dataclass

@@ -8,7 +8,7 @@ pictures and the instruction between them. Equations and sections are those of t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +25,7 @@ from limner.errors import BadInput
 from limner.rng import Rng, torch_rng
 from limner.system import Drawing, Game, Player, System, adamw, config_from, from_uint8, to_uint8
 from limner.systems.diffusion.latent import Autoencoder, Parts, Sampler, TextTower, UNet, save_pipeline
+from limner.systems.diffusion.pictures import check_picture, resized
 
 Resize = Literal["whole", "published"]
 
@@ -340,18 +341,3 @@ def working_size(
     scale = whole * resolution / max(width, height)
     scale = whole * math.ceil(min(width, height) * scale / multiple) * multiple / min(width, height)
     return int(width * scale // multiple) * multiple, int(height * scale // multiple) * multiple
-
-
-def resized(picture: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """A picture (H, W, 3) uint8 at another height and width, by Lanczos' filter."""
-    from PIL import Image
-
-    if picture.shape[:2] == tuple(size):
-        return picture
-    return np.array(Image.fromarray(picture).resize((size[1], size[0]), Image.Resampling.LANCZOS))
-
-
-def check_picture(picture: np.ndarray) -> None:
-    """BadInput unless it is uint8 (H, W, 3)."""
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
-        raise BadInput(f"A picture to edit is uint8 (H, W, 3), not {picture.dtype} {picture.shape}.")

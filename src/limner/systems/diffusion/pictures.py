@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -26,10 +27,15 @@ def fitting(size: tuple[int, int], model: Parts) -> tuple[int, int]:
     return height, width
 
 
-def fitted(picture: np.ndarray, model: Parts, *, system: str) -> Tensor:
-    """uint8 (H, W, 3) of any size -> (1, 3, h, w) in [-1, 1], resized (Lanczos) to `fitting`, on the model's device."""
+def check_picture(picture: np.ndarray) -> None:
+    """BadInput unless it is uint8 (H, W, 3)."""
     if picture.ndim != 3 or picture.shape[-1] != 3 or picture.dtype != np.uint8 or not picture.size:
-        raise BadInput(f"{system} edits a uint8 picture of shape (H, W, 3), not {picture.dtype} {picture.shape}.")
+        raise BadInput(f"A picture to edit is uint8 (H, W, 3), not {picture.dtype} {picture.shape}.")
+
+
+def fitted(picture: np.ndarray, model: Parts) -> Tensor:
+    """uint8 (H, W, 3) of any size -> (1, 3, h, w) in [-1, 1], resized (Lanczos) to `fitting`, on the model's device."""
+    check_picture(picture)
     height, width = fitting((picture.shape[0], picture.shape[1]), model)
     return from_uint8(resized(picture, (height, width)))[None].to(model.device)
 
@@ -39,8 +45,8 @@ def refitted(pictures: Tensor, like: np.ndarray) -> np.ndarray:
     return np.stack([resized(each, (like.shape[0], like.shape[1])) for each in to_uint8(pictures)])
 
 
-def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8 (H, W, 3) at another height and width; at its own, as it is."""
-    if picture.shape[:2] == size:
+def resized(picture: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """uint8 (H, W, 3) at another height and width, by Lanczos' filter; at its own, as it is."""
+    if picture.shape[:2] == tuple(size):
         return picture
-    return np.array(Image.fromarray(picture).resize(size[::-1], Image.Resampling.LANCZOS))
+    return np.array(Image.fromarray(picture).resize((size[1], size[0]), Image.Resampling.LANCZOS))

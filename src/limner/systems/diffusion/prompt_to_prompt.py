@@ -348,7 +348,7 @@ class PromptToPrompt:
         model = self.model
         texts = [caption(each, model).text for each in (before, words)]
         with torch.no_grad():
-            clean = model.encode(fitted(picture, model, system="Prompt-to-Prompt"))
+            clean = model.encode(fitted(picture, model))
             text, nothing = model.encode_words(texts[:1]), model.encode_words([""])
         path = invert(model, clean, text, steps, again=fixed_points)
         if inversion == "null-text":

@@ -50,7 +50,7 @@ class SDEdit:
         """
         model = self.model
         seeds = tuple(range(seed, seed + count))
-        pixels = fitted(picture, model, system="SDEdit")
+        pixels = fitted(picture, model)
         text, away = model.encode_words([words]), model.encode_words([negative])
         edited = [
             model.decode(self.latent(pixels, each, text, away, steps, guidance, strength, sampler)) for each in seeds

@@ -27,6 +27,7 @@ from limner.errors import BadInput, NotFinite
 from limner.nn.clip import CLIP
 from limner.rng import torch_rng
 from limner.system import Drawing, from_uint8
+from limner.systems.diffusion.pictures import check_picture
 
 SCREEN = (0.0, 177 / 255, 64 / 255)
 """The green behind the layer."""
@@ -443,8 +444,7 @@ class Text2LIVE:
         region: where to begin ("horse"); CLIP points it out
         steps: of training, for each of the edits
         """
-        if picture.ndim != 3 or picture.shape[-1] != 3 or picture.dtype != np.uint8 or not picture.size:
-            raise BadInput(f"Text2LIVE edits a uint8 picture (H, W, 3), not {picture.dtype} {picture.shape}.")
+        check_picture(picture)
         if not words.strip() or not before.strip():
             raise BadInput(
                 "Text2LIVE goes from one caption to another: say what the picture shows (before), and what it is to "
