@@ -126,7 +126,7 @@ RECIPES = {
     "unit-digits": Recipe(
         "unit-digits", "reading",
         {"channels": (3, 3), "classes": 12, "width": 16, "discriminator_width": 24, "learning_rate": 5e-4,
-         "picture": 0.05, "kl": 0.005, "features": 10.0}, batch=16, minutes=6,
+         "picture": 0.05, "kl": 0.005, "features": 300.0}, batch=16, minutes=5,
     ),
     "msgan-dcgan": Recipe("msgan-dcgan", "drawn", DRAWING, 16, minutes=2, steps=1500),
     "dcgan": Recipe("msgan-dcgan", "drawn", DRAWING | {"mode_seeking": 0.0}, 16, minutes=2, steps=1500),
