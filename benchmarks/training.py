@@ -374,8 +374,9 @@ def main() -> None:
         """Said at once, and written at once: a stopped run leaves a page of what it has measured."""
         print(news, flush=True)
         if options.page:
+            arguments = " ".join(sys.argv[1:]).replace(str(options.published), "DIR")
             page = PAGE.format(
-                arguments=" ".join(sys.argv[1:]), threads=options.threads, precision=precision, rounds=options.rounds,
+                arguments=arguments, threads=options.threads, precision=precision, rounds=options.rounds,
                 plural="s" * (options.rounds > 1), table=table(rows),
                 loading=LOADING.format(shares=", ".join(shares)) if shares else "", unit=1000 * unit,
                 load=f"{before} and {load()}", clock=median(slow),

@@ -49,7 +49,7 @@ class ToyPairing(Pairing):
 
     def open(self) -> Callable[[int], Report]:
         triplets, studio = read_triplets(self.triplets), ToyStudio(self.pause)
-        return lambda index: unit(index, triplets[index], self.root, self.recipe, self.chosen_by, studio)  # type: ignore[arg-type]
+        return lambda index: unit(index, triplets[index], self.root, self.recipe, self.chosen_by, studio)
 
 
 def triplets(path: Path, count: int) -> Path:

@@ -166,14 +166,14 @@ def test_a_killed_process_is_said_and_the_rest_stays(made: tuple[Path, Path], tm
 
 @dataclass(frozen=True)
 class Doomed(ToyPairing):
-    def open(self):  # type: ignore[no-untyped-def]
+    def open(self):
         make = super().open()
         return lambda index: os.kill(os.getpid(), signal.SIGKILL) if index == 5 else make(index)
 
 
 @dataclass(frozen=True)
 class Failing:
-    def open(self):  # type: ignore[no-untyped-def]
+    def open(self):
         raise MissingExtra("This", "edits")  # its argument isn't its message
 
 
@@ -290,7 +290,7 @@ def test_damaged_scores_are_named(made: tuple[Path, Path], tmp_path: Path, conte
 
 
 @pytest.fixture(scope="module")
-def storybook():  # type: ignore[no-untyped-def]
+def storybook():
     return load("storybook")
 
 
@@ -298,7 +298,7 @@ FOX, NIGHT = "a fox and a tree in a meadow by day", "a fox and a tree in a meado
 
 
 @torch.inference_mode()
-def test_plans_share_what_captions_share(storybook) -> None:  # type: ignore[no-untyped-def]
+def test_plans_share_what_captions_share(storybook) -> None:
     seeds, scales = [1, 2, 3], [1.5, 1.5, 1.5]
     first = plan(storybook, storybook.tokenise([FOX]), seeds, scales)
     alone = plan(storybook, storybook.tokenise([FOX]), seeds[1:2], scales[:1])

@@ -49,7 +49,7 @@ def asked(server: str, mode: str) -> list[dict[str, object]]:
 def serve(server: str, mode: str, sources: Sequence[Source], out: Path, **options: object) -> tuple[Tally, list[float]]:
     slept: list[float] = []
     writer = ServerWriter(f"{server}/{mode}/v1", "a-model")
-    return write(sources, writer, out, sleep=slept.append, **options), slept  # type: ignore[arg-type]
+    return write(sources, writer, out, sleep=slept.append, **options), slept
 
 
 def rejected(out: Path) -> list[dict[str, str]]:
@@ -157,7 +157,7 @@ def test_the_grammar_is_a_function_of_seed_and_number_and_always_changes_the_cap
 
 
 def test_the_storybooks_grammar_speaks_of_what_it_draws() -> None:
-    tokenise = load("storybook").tokenise  # type: ignore[operator]
+    tokenise = load("storybook").tokenise
     grammar = Grammar("storybook", 1)
     told = [grammar.told(number) for number in range(200)]
     assert {made.kind for made, _ in told} == set(STORYBOOK_EDITS)
@@ -192,9 +192,9 @@ def test_a_chat_gets_the_published_settings_and_examples_in_the_format(
     question = asked(server, "good")[0]
     assert question["temperature"] == 0.7 and question["frequency_penalty"] == 0.1 and question["max_tokens"] == 256
     assert question["stop"] == ["\nEND"] and question["key"] == "Bearer sk-secret" and "response_format" not in question
-    roles = [message["role"] for message in question["messages"]]  # type: ignore[attr-defined]
+    roles = [message["role"] for message in question["messages"]]
     assert roles == ["system", *["user", "assistant"] * 4, "user"]
-    for message in question["messages"][1:]:  # type: ignore[index]
+    for message in question["messages"][1:]:
         assert message["content"].endswith("\n##\n" if message["role"] == "user" else "\nEND")
     assert "sk-secret" not in out.read_text()
 

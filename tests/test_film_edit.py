@@ -1,5 +1,6 @@
 """Films edited by instruction: what frames see of each other, and how much they flicker."""
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -105,7 +106,6 @@ def test_flicker_is_of_what_stands_still():
 
 def write_film(path, frames, *, sound=True):
     """A film at 12 frames a second, with a tone."""
-    av = pytest.importorskip("av")
     with av.open(str(path), "w") as file:
         pictures = file.add_stream("libx264", rate=12)
         pictures.height, pictures.width, pictures.pix_fmt = *frames[0].shape[:2], "yuv420p"
@@ -123,7 +123,6 @@ def write_film(path, frames, *, sound=True):
 
 
 def read_film(path):
-    av = pytest.importorskip("av")
     with av.open(str(path)) as file:
         sound = [stream.codec_context.name for stream in file.streams.audio]
         rate = file.streams.video[0].average_rate

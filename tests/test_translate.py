@@ -197,7 +197,6 @@ def test_a_walk_goes_straight_from_style_to_style(use: Callable[[System], System
 
 
 def test_a_walk_may_be_a_film(use: Callable[[System], System]) -> None:
-    pytest.importorskip("av")
     use(Tinted())
     write({"one.png": png(picture(3, 33, 21))}, Path())
     assert run("one.png", walk=6, video=True) == {}

@@ -93,7 +93,8 @@ class Project:
             project = cls(folder, turns, int(content["current"]))
             project.turn(project.current)
             assert [turn.number for turn in turns] == list(range(len(turns)))
-            assert all(turn.start is None if turn.number == 0 else 0 <= turn.start < turn.number for turn in turns)  # type: ignore[operator]
+            assert turns[0].start is None
+            assert all(turn.start is not None and 0 <= turn.start < turn.number for turn in turns[1:])
         except (KeyError, TypeError, ValueError, AssertionError, BadInput):
             raise BadInput(f"{folder / TURNS} is damaged: it should hold the turns and the current one.") from None
         return project

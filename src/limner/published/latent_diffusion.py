@@ -12,8 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from limner.errors import BadInput
-from limner.published.stable_diffusion import from_tensors, tokenizer_beside
+from limner.published.stable_diffusion import from_tensors, write_pipeline
 from limner.system import System
 from limner.systems.diffusion.latent import LatentDiffusion
 
@@ -26,11 +25,4 @@ def convert(tensors: Mapping[str, Tensor], where: str, changes: Mapping[str, Any
 def write(model: System, files: Mapping[str, Path], out: Path) -> None:
     """The model as a diffusers folder, with the tokenizer that lies beside the file."""
     assert isinstance(model, LatentDiffusion)
-    (path,) = files.values()
-    model.tokenizer = tokenizer_beside(path)
-    if model.tokenizer is None:
-        raise BadInput(
-            f"{path} can't be converted without its tokenizer: put CLIP's vocab.json and merges.txt (the tokenizer "
-            f"folder of any Stable Diffusion v1) in {path.parent / 'tokenizer'}."
-        )
-    model.save_folder(out)
+    write_pipeline(model, files, out)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from limner.diffusion import Prediction
-from limner.errors import BadCheckpoint, MissingExtra
+from limner.errors import BadCheckpoint, BadInput, MissingExtra
 from limner.published import compvis
 from limner.published.keys import fill
 from limner.published.read import tensors
@@ -119,6 +119,18 @@ def from_single_file(path: Path, tokenizer: Path | None = None, *, average: bool
     model = from_tensors(tensors(path), str(path), average=average)
     model.tokenizer = tokenizer_in(tokenizer) if tokenizer else tokenizer_beside(path)
     return model
+
+
+def write_pipeline(model: LatentDiffusion | InstructPix2Pix, files: Mapping[str, Path], out: Path) -> None:
+    """A converted single file as a diffusers folder, with the tokenizer that lies beside the file."""
+    (path,) = files.values()
+    model.tokenizer = tokenizer_beside(path)
+    if model.tokenizer is None:
+        raise BadInput(
+            f"{path} can't be converted without its tokenizer: put CLIP's vocab.json and merges.txt (the tokenizer "
+            f"folder of any Stable Diffusion v1) in {path.parent / 'tokenizer'}."
+        )
+    model.save_folder(out)
 
 
 def tokenizer_beside(path: Path) -> CLIPTokenizer | None:

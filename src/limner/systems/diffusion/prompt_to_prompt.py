@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -411,7 +412,7 @@ class PromptToPrompt:
         latents = noise.expand(len(captions), -1, -1, -1)
         for step, (now, after) in enumerate(moves(model, steps)):
             t = latents.new_full((len(latents),), now, dtype=torch.float32)
-            with attending(model.unet, lambda layer, step=step: change(layer, step)):  # type: ignore[misc]
+            with attending(model.unet, partial(change, step=step)):
                 output = model.guided(text, away[step], guidance)(latents, t)
             latents = ddim_step(model, latents, output, now, after)
             if path is not None:
