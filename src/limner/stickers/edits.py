@@ -218,8 +218,8 @@ def _swap(truth: SceneTruth, draws: Draws, pool: Sequence[Noun] | None) -> Chang
         return None
     a, b = draws.pick(pairs)
     one, other = truth.things[a], truth.things[b]
-    new_one = replace(one, left=round(other.centre - one.side / 2))
-    new_other = replace(other, left=round(one.centre - other.side / 2))
+    new_one = replace(one, left=other.left + (other.side - one.side) // 2)
+    new_other = replace(other, left=one.left + (one.side - other.side) // 2)
     apart = not collide(new_one.left, new_one.bottom, new_one.side, new_other)
     if not (apart and _fits(new_one, truth, [a, b]) and _fits(new_other, truth, [a, b])):
         return None

@@ -21,7 +21,7 @@ from limner.systems.text.retoucher import around
 from limner.systems.text.scene_edits import GONE, Piece, Scene, Script, program
 from limner.systems.text.words import WordTokeniser
 
-TEXT_LENGTH = 64  # an instruction and eight things
+TEXT_LENGTH = 80  # an instruction and eight things
 CELL = 8  # pixels
 EYES = 0.15  # how often a thing is not quite seen where it is
 
@@ -44,10 +44,10 @@ def piece_of(thing: Thing) -> Piece:
 
 
 def numbers_of() -> tuple[str, ...]:
-    """The words in which scenes tell sides and places."""
+    """The words in which scenes tell which thing, how large and where."""
     return (
-        *(f"s{side}" for side in range(1, 13)), *(f"x{left}" for left in range(COLUMNS)),
-        *(f"y{bottom}" for bottom in range(ROWS + 1)),
+        *(f"t{slot}" for slot in range(1, 9)), *(f"s{side}" for side in range(1, 13)),
+        *(f"x{left}" for left in range(COLUMNS)), *(f"y{bottom}" for bottom in range(ROWS + 1)),
     )  # fmt: skip
 
 
@@ -84,7 +84,7 @@ class Orders:
             before, after = scene_of(made.before), scene_of(made.after)
             order = draw.permutation(len(before.things))
             before = replace(before, things=tuple(before.things[k] for k in order))
-            row = self.script.write(program(before, after))
+            row = self.script.write(program(before, after), before)
             if row is not None:
                 return f"{made.instruction} : {_as_seen(before, draw).words()}", row
             attempt += 1

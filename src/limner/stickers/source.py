@@ -206,18 +206,24 @@ class Lineups:
 
 @dataclass(frozen=True)
 class Readings:
-    """What the sticker reader learns from: storybook scenes and freer ones, in all styles, with their truth."""
+    """What the sticker reader learns from: a third storybook scenes, the others freer ones, in all styles, with their
+    truth. Held-out combinations are not among them."""
 
     seed: int = 0
 
     def truth(self, number: int) -> SceneTruth:
         draw = numpy_rng(self.seed, "reading", number)
         style = ("fluent",) * 8 + ("noto", "line")
-        if number % 3:
-            truth = replace(storybook_scene(self.seed, number), style=style[int(draw.integers(10))])
-        else:
-            truth = compose(self.seed, derive(self.seed, "free", number), nouns=storybook_nouns(), styles=style)
-        return truth
+        if number % 3 == 0:
+            return replace(storybook_scene(self.seed, number), style=style[int(draw.integers(10))])
+        attempt = 0
+        while True:
+            truth = compose(
+                self.seed, derive(self.seed, "free", number, attempt), nouns=storybook_nouns(), styles=style
+            )
+            if not combination_is_held_out(truth):
+                return truth
+            attempt += 1
 
     def decides(self, options: Collection[str]) -> dict[str, Any]:
         """What the data say about a system's options."""

@@ -1,9 +1,12 @@
 """Scenes and edits as words and tokens: what the storybook's editor reads, and what it writes.
 
 A scene is told to the editor's transformer in words, after the instruction: place, time, season, weather, style, then
-every thing with its colour, its side and where it stands. What the transformer writes is a program: a few steps, each
-of which changes something ("thing 2 is to go", "the picture is to be in the night") or puts something somewhere ("thing
-2, eight cells further right", "a fox of six cells, here").
+every thing with its number, its colour, its side and where it stands. A program is a few steps, each of which changes
+something ("thing 2 is to go", "the picture is to be in the night") or puts something somewhere ("thing 2, eight cells
+further right", "a fox of six cells, here").
+
+The transformer writes programs in a shorthand that says only what is new: "thing 2 moves, to left 22", "thing 1 stands
+where thing 3 is", "thing 3 becomes a candle". So it has to point at things and never to reckon.
 """
 
 from __future__ import annotations
@@ -13,8 +16,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 NONE = 0  # the token of nothing
-GONE, PUT = "gone", "put"
-STEP = 6  # tokens: what is done, to or with what, its colour, side, left and bottom
+GONE, PUT, MOVED = "gone", "put", "moved"
+STEP = 6  # tokens: what is done, to or with what, its colour, side, left (or the thing whose middle it takes), bottom
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,10 @@ class Scene:
     def words(self) -> str:
         """The scene as the transformer reads it."""
         told = [
-            f"{piece.colour} {piece.noun} s{piece.side} x{piece.left} y{piece.bottom}".strip() for piece in self.things
+            f"t{slot} {piece.colour} {piece.noun} s{piece.side} x{piece.left} y{piece.bottom}"
+            for slot, piece in enumerate(self.things, 1)
         ]
-        return " , ".join([f"{self.place} {self.time} {self.season} {self.weather} {self.style}", *told])
+        return " ".join([self.place, self.time, self.season, self.weather, self.style, *told])
 
 
 WHOLE = ("place", "time", "season", "weather", "style")
@@ -130,12 +134,13 @@ class Script:
     def tokens(self) -> tuple[tuple[str, object], ...]:
         """Every token, as its kind and its value; the first is nothing."""
         kinds: list[tuple[str, Sequence[object]]] = [
-            ("change", (PUT, GONE, *self.colours, *self.wholes)),
+            ("change", (PUT, GONE, MOVED, *self.colours, *self.wholes)),
             ("slot", range(1, self.slots + 1)),
             ("noun", self.nouns),
             ("colour", self.colours),
             ("side", range(1, self.largest + 1)),
             ("left", range(self.grid[1])),
+            ("where", range(1, self.slots + 1)),
             ("bottom", range(self.grid[0] + 1)),
         ]
         return (("nothing", None), *((kind, value) for kind, values in kinds for value in values))
@@ -144,50 +149,86 @@ class Script:
     def length(self) -> int:
         return STEP * self.most
 
-    def write(self, steps: Sequence[Step]) -> list[int] | None:
-        """The tokens of a program, padded; None for one that can't be written: too long, or a thing beyond the edge."""
+    def write(self, steps: Sequence[Step], scene: Scene) -> list[int] | None:
+        """The tokens of a scene's program, padded; None for one that can't be written: too long, or a thing beyond the
+        edge.
+
+        What goes and is put elsewhere has moved; what goes while something new stands in its middle has become that.
+        """
         numbers = {token: number for number, token in enumerate(self.tokens)}
-        row: list[int] = []
+        going = [step.slot for step in steps if step.change == GONE]
+        put: list[list[tuple[str, object] | None]] = []
+        for step in steps:
+            if (piece := step.piece) is None:
+                continue
+            if step.slot in going:
+                going.remove(step.slot)
+                put.append([("change", MOVED), ("slot", step.slot), None, *self._told(piece, step.slot, scene)])
+            elif step.slot:
+                put.append([("change", PUT), ("slot", step.slot), None, *self._told(piece, step.slot, scene)[:1]])
+                put[-1] += [("left", piece.left), ("bottom", piece.bottom)]
+            elif stood := [slot for slot in going if not piece.colour and _alike(piece, scene.things[slot - 1])]:
+                going.remove(stood[0])
+                put.append([("noun", piece.noun), ("slot", stood[0]), None, *self._told(piece, stood[0], scene)])
+            else:
+                colour = ("colour", piece.colour) if piece.colour else None
+                square = ("side", piece.side), ("left", piece.left), ("bottom", piece.bottom)
+                put.append([("change", PUT), ("noun", piece.noun), colour, *square])
+        plain = [step for step in steps if step.piece is None and (step.change != GONE or step.slot in going)]
+        told = [[("change", step.change), ("slot", step.slot) if step.slot else None] for step in plain] + put
         try:
-            for step in steps:
-                found = [numbers["change", step.change], NONE, NONE, NONE, NONE, NONE]
-                if step.slot:
-                    found[1] = numbers["slot", step.slot]
-                if (piece := step.piece) is not None:
-                    if not step.slot:
-                        found[1] = numbers["noun", piece.noun]
-                        found[2] = numbers["colour", piece.colour] if piece.colour else NONE
-                    found[3:] = (
-                        numbers["side", piece.side],
-                        numbers["left", piece.left],
-                        numbers["bottom", piece.bottom],
-                    )
-                row += found
+            rows = [[numbers[token] if token else NONE for token in row] for row in told]
         except KeyError:
             return None
+        row = [number for row in rows for number in row + [NONE] * (STEP - len(row))]
         return row + [NONE] * (self.length - len(row)) if len(row) <= self.length else None
+
+    def _told(self, piece: Piece, slot: int, scene: Scene) -> list[tuple[str, object] | None]:
+        """Side, left and bottom of what stands where a thing stood: what is as it was isn't told."""
+        old = scene.things[slot - 1]
+        side = ("side", piece.side) if piece.side != old.side else None
+        left: tuple[str, object] | None = ("left", piece.left) if piece.left != _middled(piece.side, old) else None
+        for other, there in enumerate(scene.things, 1):
+            if left and other != slot and piece.left == _middled(piece.side, there):
+                left = ("where", other)
+        return [side, left, ("bottom", piece.bottom) if piece.bottom != old.bottom else None]
 
     def read(self, row: Sequence[int], scene: Scene) -> tuple[Step, ...]:
         """The program of a row of tokens for a scene. What makes no sense is left out."""
-        tokens, steps = self.tokens, []
+        tokens = self.tokens
+        steps: list[Step] = []
+        going: list[Step] = []
+        put: list[Step] = []
         for start in range(0, len(row) - STEP + 1, STEP):
             told = [tokens[number] if number < len(tokens) else tokens[NONE] for number in row[start : start + STEP]]
-            values = dict(told)
-            change, slot = values.get("change"), values.get("slot", 0)
-            if not isinstance(change, str) or not isinstance(slot, int) or slot > len(scene.things):
+            values: dict[str, Any] = dict(told)
+            change, slot, noun = values.get("change"), values.get("slot", 0), values.get("noun")
+            if max(slot, values.get("where", 0)) > len(scene.things) or told[0][0] not in ("change", "noun"):
                 continue
-            if change == PUT:
-                side, left, bottom = (values.get(kind) for kind in ("side", "left", "bottom"))
-                like = scene.things[slot - 1] if slot else None
-                noun = like.noun if like else values.get("noun")
-                colour = like.colour if like else values.get("colour", "")
-                if not (isinstance(noun, str) and isinstance(colour, str)):
-                    continue
-                if isinstance(side, int) and isinstance(left, int) and isinstance(bottom, int):
-                    steps.append(Step(PUT, slot, Piece(noun, colour, side, left, bottom)))
-            elif bool(slot) == (change == GONE or change in self.colours):
-                steps.append(Step(change, slot))
-        return tuple(steps)
+            if change in self.colours or change == GONE or change in self.wholes:
+                if bool(slot) == (change not in self.wholes):
+                    (going if change == GONE else steps).append(Step(change, slot))
+            elif slot:
+                there = self._there(values, scene, scene.things[slot - 1])
+                if change == PUT:
+                    put.append(Step(PUT, slot, there))
+                elif change == MOVED:
+                    going.append(Step(GONE, slot))
+                    put.append(Step(PUT, slot, there))
+                elif noun:
+                    going.append(Step(GONE, slot))
+                    put.append(Step(PUT, 0, replace(there, noun=noun, colour="")))
+            elif change == PUT and {"noun", "side", "left", "bottom"} <= values.keys():
+                square = values["side"], values["left"], values["bottom"]
+                put.append(Step(PUT, 0, Piece(str(noun), values.get("colour", ""), *square)))
+        return (*steps, *going, *put)
+
+    def _there(self, values: dict[str, Any], scene: Scene, old: Piece) -> Piece:
+        """A thing with another side or elsewhere, as far as that is told."""
+        side = values.get("side", old.side)
+        at = scene.things[values["where"] - 1] if "where" in values else old
+        left = values.get("left", min(max(_middled(side, at), 0), self.grid[1] - 1))
+        return replace(old, side=side, left=left, bottom=values.get("bottom", old.bottom))
 
     def followed(self, scene: Scene, steps: Sequence[Step]) -> Scene:
         """The scene that a program leads to; steps that don't fit it are passed over."""
@@ -203,3 +244,13 @@ class Script:
             elif step.slot in things:
                 things[step.slot] = replace(things[step.slot], colour=step.change)
         return replace(scene, things=(*things.values(), *put), **changed)
+
+
+def _middled(side: int, there: Piece) -> int:
+    """The left of a square of this side whose middle is that of another."""
+    return there.left + (there.side - side) // 2
+
+
+def _alike(one: Piece, other: Piece) -> bool:
+    """Whether two things stand in the same middle."""
+    return (one.left, one.bottom) == (_middled(one.side, other), other.bottom)
