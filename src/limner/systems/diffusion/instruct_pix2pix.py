@@ -117,13 +117,12 @@ class InstructPix2Pix(Parts, System):
     def encode_picture(self, pictures: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> c_I (B, 4, H/8, W/8), what the U-Net sees of a picture: the posterior's mode, NOT
         scaled to unit variance as the noisy latent is. Zeros stand for no picture."""
-        latent: Tensor = self.autoencoder.encode(pictures, return_dict=False)[0].mean
-        return latent
+        latent: Tensor = self.autoencoder.encode(pictures.to(self.autoencoder.dtype), return_dict=False)[0].mean
+        return latent.to(pictures)
 
     def predict(self, latents: Tensor, t: Tensor, picture: Tensor, text: Tensor) -> Tensor:
         """What the U-Net says of noisy latents (B, 4, h, w) at timesteps t (B,), beside c_I of the same shape."""
-        output: Tensor = self.unet(torch.cat([latents, picture], 1), t, text, return_dict=False)[0]
-        return output
+        return self.evaluate(torch.cat([latents, picture], 1), t, text)
 
     # Training (equation 4.1, section 4.4.3)
 

@@ -102,15 +102,23 @@ class Parts:
 
     def encode(self, pictures: Tensor, noise: Tensor | None = None) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> scaled latents (B, 4, H/8, W/8): the posterior's mode, or a sample at `noise`."""
-        posterior = self.autoencoder.encode(pictures, return_dict=False)[0]
+        posterior = self.autoencoder.encode(pictures.to(self.autoencoder.dtype), return_dict=False)[0]
         latent = posterior.mean if noise is None else posterior.mean + posterior.std * noise
-        scaled: Tensor = self.config.autoencoder.scale * latent
+        scaled: Tensor = self.config.autoencoder.scale * latent.to(pictures)
         return scaled
 
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents (B, 4, h, w) -> pictures (B, 3, 8h, 8w), about [-1, 1], not clamped."""
-        pictures: Tensor = self.autoencoder.decode(latents / self.config.autoencoder.scale, return_dict=False)[0]
-        return pictures
+        scaled = (latents / self.config.autoencoder.scale).to(self.autoencoder.dtype)
+        pictures: Tensor = self.autoencoder.decode(scaled, return_dict=False)[0]
+        return pictures.to(latents)
+
+    def evaluate(self, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
+        """What the U-Net says (B, 4, h, w), in the precision of x: its weights may have a lower one than what a sampler
+        adds up."""
+        precision = self.unet.conv_in.weight.dtype
+        output: Tensor = self.unet(x.to(precision), t, text.to(precision), return_dict=False)[0]
+        return output.to(x)
 
     def encode_words(self, words: Sequence[str]) -> Tensor:
         """B texts -> (B, 77, 768): the last states of all tokens, after the final normalisation."""
@@ -250,8 +258,7 @@ class LatentDiffusion(Parts, System):
 
     def predict(self, latents: Tensor, t: Tensor, text: Tensor) -> Tensor:
         """What the U-Net says of noisy latents (B, 4, h, w) at timesteps t (B,): the noise, or the velocity."""
-        output: Tensor = self.unet(latents, t, text, return_dict=False)[0]
-        return output
+        return self.evaluate(latents, t, text)
 
     # Training (equation 3)
 
