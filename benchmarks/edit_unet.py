@@ -37,9 +37,9 @@ PAGE = """# Editing at the published size, measured
 
 Made by `python benchmarks/edit_unet.py {arguments}`: a step of InstructPix2Pix
 ({parameters:,} parameters in the U-Net, {shape}, three rows) in diffusers'
-`StableDiffusionInstructPix2PixPipeline` and in limner, with {threads} thread{plural}. The weights are random, and the same
-ones. Edits of {steps} steps take turns, and ratios are medians of {rounds} rounds. Seconds are CPU seconds of all threads;
-memory is the peak of a process that makes a step, and holds autoencoder and text tower, too.
+`StableDiffusionInstructPix2PixPipeline` and in limner, with {threads} thread{plural}. The weights are random, and the
+same ones. Edits of {steps} steps take turns, and ratios are medians of {rounds} rounds. Seconds are CPU seconds of all
+threads; memory is the peak of a process that makes a step, and holds autoencoder and text tower, too.
 
 {table}
 
@@ -221,13 +221,14 @@ def main() -> None:
         costs.append([compared[-1][0], *(f"{seconds:.2f}" for seconds in race.rows.values()), f"{race.reading:.2f}"])
         slow += [clock / cpu for side in race.cpu for clock, cpu in zip(race.clock[side], race.cpu[side], strict=True)]
         print(table(*compared), table(*costs), sep="\n\n", flush=True)
-    if options.page:
-        page = PAGE.format(
-            arguments=" ".join(sys.argv[1:]), parameters=race.parameters, shape=race.shape, threads=options.threads,
-            plural="s" * (options.threads > 1), steps=STEPS, rounds=options.rounds, table=table(*compared),
-            rows=table(*costs), unit=1000 * unit, load=f"{before} and {load()}", clock=median(slow),
-        )  # fmt: skip
-        options.page.write_text(page, "utf-8")
+        if options.page:  # at once: a stopped run leaves a page of what it has measured
+            page = PAGE.format(
+                arguments=" ".join(sys.argv[1:]), parameters=race.parameters, shape=race.shape,
+                threads=options.threads, plural="s" * (options.threads > 1), steps=STEPS, rounds=options.rounds,
+                table=table(*compared), rows=table(*costs), unit=1000 * unit, load=f"{before} and {load()}",
+                clock=median(slow),
+            )  # fmt: skip
+            options.page.write_text(page, "utf-8")
 
 
 if __name__ == "__main__":
