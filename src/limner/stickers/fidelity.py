@@ -30,11 +30,11 @@ def fidelity(truths: Sequence[SceneTruth], readings: Sequence[Reading]) -> dict[
             one, other = truth.things[relation.subject].noun, truth.things[relation.target].noun
             if one != other:
                 pairs = [(a, b) for a in reading.things if a.noun == one for b in reading.things if b.noun == other]
-                hits["relations"].append(any(_stands(a, relation.kind, b) for a, b in pairs))
+                hits["relations"].append(any(stands(a, relation.kind, b) for a, b in pairs))
     return {name: _share(found, name) for name, found in hits.items()}
 
 
-def _stands(a: Sighting, kind: str, b: Sighting) -> bool:
+def stands(a: Sighting, kind: str, b: Sighting) -> bool:
     """Whether two centres stand as a relation says. Which is in front can't be read off centres: near must do."""
     across, down = a.x - b.x, a.y - b.y  # in widths and heights
     match kind:

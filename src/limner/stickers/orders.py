@@ -14,7 +14,7 @@ from limner.rng import derive, numpy_rng
 from limner.stickers.edits import Edit, edit, without, words
 from limner.stickers.kinds import to_tensor
 from limner.stickers.source import READABLE
-from limner.stickers.vocabulary import COLOURS, storybook_nouns
+from limner.stickers.vocabulary import COLOURS, Noun, storybook_nouns
 from limner.stickers.world import COLUMNS, ROWS, SceneTruth, Thing, combination_is_held_out, compose, render
 from limner.systems.text.dalle_mini import Tokens
 from limner.systems.text.retoucher import around
@@ -23,6 +23,7 @@ from limner.systems.text.words import WordTokeniser
 
 TEXT_LENGTH = 80  # an instruction and eight things
 CELL = 8  # pixels
+WIDTH = 128  # of what the retoucher sees of a picture at a time
 EYES = 0.15  # how often a thing is not quite seen where it is
 
 
@@ -51,12 +52,15 @@ def numbers_of() -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def trained_edit(seed: int, number: int, *, kind: str | None = None, held_out: bool = False) -> Edit:
-    """Edit `number` with the storybook's nouns: on the training side neither of its scenes is a held-out combination,
-    on the other at least one is."""
+def trained_edit(
+    seed: int, number: int, *, kind: str | None = None, held_out: bool = False, nouns: Sequence[Noun] | None = None
+) -> Edit:
+    """Edit `number` with the storybook's nouns, or some of them: on the training side neither of its scenes is a
+    held-out combination, on the other at least one is."""
+    pool = storybook_nouns() if nouns is None else nouns
     attempt = 0
     while True:
-        made = edit(seed, derive(seed, "order", held_out, number, attempt), kind=kind, nouns=storybook_nouns())
+        made = edit(seed, derive(seed, "order", held_out, number, attempt), kind=kind, nouns=pool)
         wanted = kind is None or made.kind == kind
         if wanted and any(map(combination_is_held_out, (made.before, made.after))) == held_out:
             return made
@@ -111,7 +115,8 @@ CHANGES = (GONE, *COLOURS, *(name for kind in ("time", "season", "weather", "sty
 
 
 class Retouches:
-    """Endless pictures with one change each, (3, 144, 256): every other one has a thing that goes."""
+    """Endless pictures with one change each: every other one has a thing that goes. Strips of them are shown, (3, 144,
+    128): whatever changes can be told from as much, at half the cost."""
 
     KINDS = ("recolour", "recolour", "time", "season", "weather", "style")  # of the others
 
@@ -147,21 +152,30 @@ class Retouches:
 
     def take(self, numbers: Sequence[int]) -> Retouched:
         found = [self.changed(number) for number in numbers]
-        regions = torch.stack(
-            [self._region(number, thing) for number, (_, thing, _, _) in zip(numbers, found, strict=True)]
-        )
-        return Retouched(
-            to_tensor([render(before, 256, 144) for before, _, _, _ in found]),
-            regions,
-            torch.tensor([1 + self.nouns.index(thing.noun) if thing else 0 for _, thing, _, _ in found]),
-            torch.tensor([CHANGES.index(change) for _, _, change, _ in found]),
-            to_tensor([render(after, 256, 144) for _, _, _, after in found]),
+        lefts, regions = zip(
+            *(self._seen(number, each[1]) for number, each in zip(numbers, found, strict=True)), strict=True
         )
 
-    def _region(self, number: int, thing: Thing | None) -> torch.Tensor:
-        """A thing's square with some room around it, or everything: (1, 144, 256) bool."""
+        def shown(truths: Sequence[SceneTruth]) -> torch.Tensor:
+            pairs = zip(truths, lefts, strict=True)
+            return to_tensor([render(truth, 256, 144)[:, left : left + WIDTH] for truth, left in pairs])
+
+        return Retouched(
+            shown([before for before, _, _, _ in found]),
+            torch.stack(regions),
+            torch.tensor([1 + self.nouns.index(thing.noun) if thing else 0 for _, thing, _, _ in found]),
+            torch.tensor([CHANGES.index(change) for _, _, change, _ in found]),
+            shown([after for _, _, _, after in found]),
+        )
+
+    def _seen(self, number: int, thing: Thing | None) -> tuple[int, torch.Tensor]:
+        """Where the strip begins that is shown of a picture, and what is to change in it (1, 144, WIDTH), bool: a
+        thing's square with some room around it, or everything."""
+        draw = numpy_rng(self.seed, "region", number)
         if thing is None:
-            return torch.ones(1, 144, 256, dtype=torch.bool)
-        off = numpy_rng(self.seed, "region", number).integers(-CELL // 2, CELL // 2 + 1, 2)
-        left, bottom = CELL * thing.left + int(off[0]), CELL * thing.bottom + int(off[1])
-        return around(left, bottom, CELL * thing.side, (144, 256))
+            return int(draw.integers(256 - WIDTH + 1)), torch.ones(1, 144, WIDTH, dtype=torch.bool)
+        off = draw.integers(-CELL // 2, CELL // 2 + 1, 2)
+        first, bottom = CELL * thing.left + int(off[0]), CELL * thing.bottom + int(off[1])
+        middle = CELL * thing.centre + int(draw.integers(-WIDTH // 4, WIDTH // 4 + 1))
+        left = min(max(0, round(middle) - WIDTH // 2), 256 - WIDTH)
+        return left, around(first, bottom, CELL * thing.side, (144, 256))[..., left : left + WIDTH]

@@ -42,7 +42,7 @@ class Retoucher(System):
         widths: tuple[int, ...] = (48, 96, 144, 192)  # one per level, from half the picture's resolution down
         told: int = 128  # numbers that say what is to be done
         gate: float = 0.2  # weight of the cover's cross-entropy
-        rate: float = 2e-3
+        rate: float = 1e-3
         steps: int = 3000  # the learning rate wanes over these
 
     def __init__(self, config: Config) -> None:
@@ -56,6 +56,7 @@ class Retoucher(System):
         self.bottom = Block(widths[-1], config.told)
         self.grow = nn.ModuleList(nn.Conv2d(b + a, a, 3, padding=1) for a, b in pairwise(widths))
         self.up = nn.ModuleList(Block(width, config.told) for width in widths[:-1])
+        self.norm = nn.GroupNorm(8, widths[0])
         self.head = nn.Conv2d(widths[0], 4 * (3 + 1), 3, padding=1)
         nn.init.zeros_(self.head.get_parameter("weight"))
         self.players = {
@@ -86,7 +87,7 @@ class Retoucher(System):
         for level in reversed(range(len(self.grow))):
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
             x = self.up[level](self.grow[level](torch.cat([x, passed[level]], 1)), told)
-        out = F.pixel_shuffle(self.head(F.silu(x)), 2)
+        out = F.pixel_shuffle(self.head(F.silu(self.norm(x))), 2)
         return pictures + out[:, :3], out[:, 3:]
 
     def play(self, batch: Retouched, rng: Rng) -> Game:
@@ -128,13 +129,14 @@ class Block(nn.Module):
         super().__init__()
         self.norm = nn.GroupNorm(8, width)
         self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.told = nn.GroupNorm(8, width, affine=False)
         self.telling = nn.Linear(told, 2 * width)
         self.second = nn.Conv2d(width, width, 3, padding=1)
         nn.init.zeros_(self.second.get_parameter("weight"))
 
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
         scale, shift = self.telling(told)[..., None, None].chunk(2, 1)
-        y = self.first(F.silu(self.norm(x))) * (1 + scale) + shift
+        y = self.told(self.first(F.silu(self.norm(x)))) * (1 + scale) + shift
         out: Tensor = x + self.second(F.silu(y))
         return out
 
