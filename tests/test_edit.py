@@ -40,14 +40,14 @@ class Darkens:
 
     def edit(
         self, picture: np.ndarray, words: str, *, count: int = 1, seed: int = 0, steps: int = 3, guidance: float = 1.0,
-        latent: torch.Tensor | None = None, watch: Any = None,
+        latent: torch.Tensor | None = None, progress: Any = None,
     ) -> Drawing:  # fmt: skip
         self.asked.append({"words": words, "guidance": guidance, "latent": latent, "mean": picture.mean()})
         seeds = tuple(range(seed, seed + count))
         made = []
-        for each in seeds:
+        for number, each in enumerate(seeds):
             for step in range(steps):
-                watch and watch(step, None)
+                progress and progress(number * steps + step + 1, count * steps)
             after = picture.astype(int) - 2
             after[:, : picture.shape[1] // 2] -= 20 * each
             made.append(after.clip(0, 255).astype(np.uint8))
@@ -366,14 +366,62 @@ def test_recipes_of_turns_are_json(editor: Darkens) -> None:
     assert (pixels("p/1.png") == 198).all()
 
 
-def test_a_long_edit_tells_how_long_it_takes(editor: Darkens, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_edit_tells_how_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     now, told, came = [0.0], [], []
     monkeypatch.setattr(editing.time, "monotonic", lambda: now[0])
-    order = editing.Order(count=2)
-    clock = editing.Clock(editing.Editor.open("m", order), 3, order, told.append, lambda *at: came.append(at))
-    for _ in range(4):
+    clock = editing.Clock(3, told.append, lambda *at: came.append(at))
+    clock.heard(0, 6)
+    for done in (1, 2, 3, 4):
         now[0] += 30
-        clock.stepped()
+        clock.heard(done, 6)
     clock.finished()
-    assert came == [(1, 18), (2, 18), (3, 18), (4, 18), (6, 18)]
+    assert came == [
+        (0, 18, ""), (1, 18, "8 min 30 s left"), (2, 18, "8 min 0 s left"), (3, 18, "7 min 30 s left"),
+        (4, 18, "7 min 0 s left"), (6, 18, "4 min 0 s left"),
+    ]  # fmt: skip
     assert told == ["About 8 min 30 s for the rest. Ctrl-C stops at any time; what is written stays."]
+
+
+def test_every_method_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """From nothing to everything, never back, through the command line; what is written is as without listening."""
+    from limner.systems.diffusion.text2live import Text2LIVE
+    from small_diffusion import small_diffusion
+    from test_text2live import SMALL, Colours
+
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(PHOTO).save("photo.png")
+    monkeypatch.setattr(editing, "_diffusion", lambda model, method: small_diffusion())
+    monkeypatch.setitem(editing.METHODS, "text2live", lambda model: Text2LIVE(Colours(), SMALL))
+    came: list[tuple[int, int]] = []
+    monkeypatch.setattr("limner.cli.making.Bar.count", lambda bar, done, total, told="": came.append((done, total)))
+    words = {"sdedit": "a fox", "prompt-to-prompt": "a fox", "text2live": "blue"}
+    for method, total in {"sdedit": 2 * 3, "prompt-to-prompt": 4 + 4 * 32 + 2 * 4 * 4, "text2live": 2 * 4}.items():
+        came.clear()
+        more = [] if method == "sdedit" else ["--before", "a hare" if method == "prompt-to-prompt" else "red"]
+        cli.run(["edit", "photo.png", words[method], "--method", method, "--steps", "4", "-n", "2", *more])
+        done = [at for at, _ in came]
+        assert {each for _, each in came} == {total} and (done[0], done[-1]) == (0, total)
+        assert done == sorted(done) and len(done) >= 8
+
+
+def test_layers_are_saved_beside_the_pictures(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from limner.systems.diffusion.text2live import Text2LIVE
+    from test_text2live import SMALL, Colours
+
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(PHOTO).save("photo.png")
+    monkeypatch.setitem(editing.METHODS, "text2live", lambda model: Text2LIVE(Colours(), SMALL))
+    cli.run([
+        "edit", "photo.png", "blue", "--before", "red", "--method", "text2live", "--steps", "2", "-n", "2", "--layers",
+    ])  # fmt: skip
+    names = [f"edited/photo-blue-{seed}{kind}.png" for seed in (0, 1) for kind in ("", "-layer")]
+    assert capsys.readouterr().out.splitlines() == names
+    made, layer = pixels(names[0]), Image.open(names[1])
+    over = Image.alpha_composite(Image.fromarray(PHOTO).convert("RGBA"), layer).convert("RGB")
+    assert layer.mode == "RGBA" and np.abs(np.array(over).astype(int) - made).max() <= 1
+    assert read_marks(Path(names[1])) == read_marks(Path(names[0]))
+    for wrong in (["--method", "sdedit"], ["--method", "text2live", "--before", "red", "--project", "p"]):
+        with pytest.raises(BadInput, match="--layers is for --method text2live"):
+            cli.run(["edit", "photo.png", "blue", "--layers", *wrong])

@@ -26,6 +26,8 @@ from limner.errors import BadInput
 Prediction = Literal["epsilon", "velocity"]
 Noise = Callable[[int], Tensor]
 Watch = Callable[[int, Tensor], None]
+Progress = Callable[[int, int], None]
+"""Hears how many steps are done, of how many."""
 
 
 class Denoised(NamedTuple):
@@ -175,6 +177,21 @@ def karras_sigmas(schedule: Schedule, steps: int, rho: float = 7.0) -> Tensor:
 
 
 # Samplers
+
+
+def counting(progress: Progress | None, total: int) -> Watch | None:
+    """What watches one sampler after the other, `total` steps in all, and says how many they have made."""
+    if progress is None:
+        return None
+    progress(0, total)
+    made = 0
+
+    def stepped(step: int, x: Tensor) -> None:
+        nonlocal made
+        made = min(made + 1, total)  # published DDIM makes more than it is asked for, at some numbers
+        progress(made, total)
+
+    return stepped
 
 
 def ddim(

@@ -87,7 +87,8 @@ def encode_picture(
     picture: np.ndarray, suffix: str, *, source_type: SourceType | None, recipe: Mapping[str, Any] | None = None,
     description: str = "", quality: int = 92,
 ) -> bytes:  # fmt: skip
-    """A picture (H, W, 3) uint8 as a PNG, JPEG or WebP file (by `suffix`) that says what made it.
+    """A picture (H, W, 3) uint8 as a PNG, JPEG or WebP file (by `suffix`) that says what made it; a PNG may have
+    opacity, (H, W, 4).
 
     `source_type=None` marks nothing: for pictures that a person made. A recipe too long for JPEG's 64 kB is left to the
     sidecar. PNG carries the recipe as the text `limner` too, which more programs keep than XMP.

@@ -240,6 +240,7 @@ class Edits(Protocol):
     guidance: how far the words are exaggerated; 1 is as trained
     image_guidance: how far the picture is held on to; 1 is as trained
     strength: the share of the way to noise that the picture goes before it comes back, 0 to 1
+    progress: hears `(done, total)` at the start and as it goes, in steps that take about as long
     """
 
     def edit(self, picture: np.ndarray, words: str, *, count: int = 1, seed: int = 0) -> Drawing: ...

@@ -142,6 +142,8 @@ class Edit:
     """What ranks several candidates: storybook, or a CLIP (a folder of transformers, or OpenAI's file)."""
     sheet: bool = False
     """Draw a sheet with before and after, too."""
+    layers: bool = False
+    """Of text2live: save the painted layers, too, as PNG files with opacity."""
     project: Path | None = None
     """A folder that keeps the turns of one picture, and what is asked next starts from the last."""
     start: Annotated[int | None, tyro.conf.arg(name="from")] = None

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,10 @@ from limner.systems.diffusion.latent import LatentDiffusion
 from limner.train import best_device
 
 MOST_WORDS, MOST_LETTERS = 300, 3000  # of an instruction; text towers read 77 tokens
-PATIENCE = 20.0  # seconds of editing, after which a person is told how long the rest will take
+GLANCE, PATIENCE = 2.0, 20.0  # seconds of editing, after which the time left is shown, and is told if it is long
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int, str], None]
+"""Hears how much is done, of how much, and in words how long the rest takes."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Order:
     encoder: what ranks several candidates; by default the storybook, for a model of the Sticker World
     project, start: a folder of turns, and the number of the turn to start from
     repaint: everything as the model paints it, in a project, too
+    sheet, layers: what is written beside the pictures
     """
 
     method: str | None = None
@@ -62,6 +65,7 @@ class Order:
     start: int | None = None
     repaint: bool = False
     sheet: bool = False
+    layers: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= 64:
@@ -79,6 +83,8 @@ class Order:
                 raise BadInput(f"--{name}-guidance {scale}: from 0 to 100.")
         if self.project is None and (self.start is not None or self.repaint):
             raise BadInput("--from and --repaint are for a --project.")
+        if self.layers and (self.method != "text2live" or self.project is not None):
+            raise BadInput("--layers is for --method text2live, which paints layers, and not for a --project.")
 
     def settings(self) -> dict[str, Any]:
         """What is said of how to edit, as keywords of `Edits.edit`."""
@@ -101,18 +107,18 @@ def edit(
     order: Order,
     *,
     told: Told = lambda text: None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = lambda done, total, left: None,
 ) -> Iterator[str]:
     """Edit pictures (files, folders, archives), and yield a line for each file that was written, best first.
 
     told: hears of pictures that can't be read, which are passed over, and how long it will take
-    progress: hears how many steps of the sampler (or pictures, where there are none) are done, of how many
+    progress: hears how far it has come: in the method's steps, or in pictures, where it has none
     """
     check_words(words, told)
     givens = named_pictures(paths, out)
     editor = Editor.open(model, order)
     ranked = ranking(model, editor, words, order)
-    clock = Clock(editor, len(givens), order, told, progress)
+    clock = Clock(len(givens), told, progress)
     stem = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:60] or "edited"
     rows: list[list[np.ndarray]] = []
     problem: BadInput | None = BadInput("None of the pictures could be read, so that nothing was edited.")
@@ -133,12 +139,17 @@ def edit(
         problem = None
         for one in made:
             recipe = {"picture": given.where.name, "words": words, "model": model, **editor.recipe(order)}
+            file = partial(
+                encode_picture, suffix=".png", source_type=TRAINED, recipe={**recipe, "seed": one.seed},
+                description=words,
+            )  # fmt: skip
             path = out / f"{given.name}-{stem}-{one.seed}.png"
-            content = encode_picture(
-                one.picture, ".png", source_type=TRAINED, recipe={**recipe, "seed": one.seed}, description=words
-            )
-            write_bytes(path, content)
+            write_bytes(path, file(one.picture))
             yield _line(path, one)
+            if order.layers and one.layer is not None:
+                path = path.with_stem(f"{path.stem}-layer")
+                write_bytes(path, file(one.layer))
+                yield str(path)
         if order.sheet and len(rows) < SHOWN:
             rows.append([picture, *(one.picture for one in made)])
         clock.finished()
@@ -158,7 +169,7 @@ def edit_project(
     order: Order,
     *,
     told: Told = lambda text: None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = lambda done, total, left: None,
 ) -> Iterator[str]:
     """A turn of a project, which `picture` begins; yields a line for each candidate's file, best first.
 
@@ -171,7 +182,7 @@ def edit_project(
     start = project.current if order.start is None else project.turn(order.start).number
     before = project.picture(start)
     ranked = ranking(model, editor, words, order)
-    clock = Clock(editor, 1, order, told, progress)
+    clock = Clock(1, told, progress)
     latent = project.latent(start, model) if "latent" in editor.takes else None
     made = ranked(
         before,
@@ -280,7 +291,7 @@ def _diffusion(model: str, method: str) -> LatentDiffusion:
             f"--method {method} needs a text-to-image model of latent diffusion, and {model} is a "
             f"{type(system).__name__}. Give a Stable Diffusion folder or file, or a latent-diffusion run, as --model."
         )
-    return system
+    return system.to(best_device())
 
 
 OPTIONS = {
@@ -296,11 +307,10 @@ OPTIONS = {
 
 @dataclass(frozen=True)
 class Editor:
-    """What edits, the keywords that it takes, and how often its sampler steps for an edit, 0 if it doesn't tell."""
+    """What edits, and the keywords that it takes."""
 
     system: Edits
     takes: frozenset[str]
-    steps: int
 
     @classmethod
     def open(cls, model: str, order: Order) -> Editor:
@@ -316,13 +326,12 @@ class Editor:
                 f"{method} goes from caption to caption: write what the picture is to show as the words, and what it "
                 'shows now behind --before, such as --before "a fox under a tree".'
             )
-        told = "steps" in parameters and "watch" in parameters
-        return cls(system, frozenset(parameters), (order.steps or parameters["steps"].default) if told else 0)
+        return cls(system, frozenset(parameters))
 
     def settings(self, order: Order, clock: Clock) -> dict[str, Any]:
         """The keywords for a picture."""
-        watch = {"watch": clock.stepped} if self.steps else {}
-        return {**order.settings(), "count": order.count, "seed": order.seed, **watch}
+        heard = {"progress": clock.heard} if "progress" in self.takes else {}
+        return {**order.settings(), "count": order.count, "seed": order.seed, **heard}
 
     def recipe(self, order: Order) -> dict[str, Any]:
         return {**({"method": order.method} if order.method else {}), **order.settings()}
@@ -331,28 +340,27 @@ class Editor:
 class Clock:
     """How far the editing of some pictures has come, and how long it will take."""
 
-    def __init__(self, editor: Editor, pictures: int, order: Order, told: Told, progress: Progress) -> None:
-        self.told, self.progress = told, progress
-        self.each = order.count * editor.steps or 1  # steps of a picture
-        self.total, self.done, self.pictures = pictures * self.each, 0, 0
+    def __init__(self, pictures: int, told: Told, progress: Progress) -> None:
+        self.pictures, self.told, self.progress = pictures, told, progress
+        self.finished_pictures, self.each = 0, 1  # `each`: what a picture takes, as far as is known
         self.began, self.estimated = time.monotonic(), False
 
-    def stepped(self, *_: object) -> None:
-        """The sampler has made a step."""
-        self._came_to(min(self.done + 1, self.total))
+    def heard(self, done: int, each: int) -> None:
+        """So much of a picture is done, of so much."""
+        self.each = max(each, 1)
+        self._came_to(self.finished_pictures * self.each + done)
 
     def finished(self) -> None:
         """A picture is done, or passed over."""
-        self.pictures += 1
-        self._came_to(self.pictures * self.each)
+        self.finished_pictures += 1
+        self._came_to(self.finished_pictures * self.each)
 
     def _came_to(self, done: int) -> None:
-        self.done = done
-        self.progress(done, self.total)
-        took = time.monotonic() - self.began
-        if took > PATIENCE and not self.estimated:
+        total, took = max(self.pictures * self.each, done), time.monotonic() - self.began
+        left = took / max(done, 1) * (total - done)
+        self.progress(done, total, f"{duration(left)} left" if done and took > GLANCE else "")
+        if done and took > PATIENCE and not self.estimated:
             self.estimated = True
-            left = took / max(done, 1) * (self.total - done)
             if left > 60:
                 self.told(f"About {duration(left)} for the rest. Ctrl-C stops at any time; what is written stays.")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from limner.errors import BadInput, MissingExtra
 from limner.film.encode import encode_segment
 from limner.jobs.drawing import TRAINED
-from limner.jobs.editing import Editor, Order, check_words
+from limner.jobs.editing import Clock, Editor, Order, Progress, check_words
 from limner.jobs.sources import Told
 from limner.metrics.flicker import Flicker
 from limner.provenance import mark_mp4
@@ -33,7 +33,7 @@ def edit_films(
     order: Order,
     *,
     told: Told = lambda text: None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total, left: None,
 ) -> Iterator[str]:
     """Edit films, and yield a line for each file that was written: with how much it flickers, and its source did.
 
@@ -41,8 +41,8 @@ def edit_films(
     noise for every frame.
     """
     check_words(words, told)
-    if order.count > 1 or order.sheet or order.project is not None:
-        raise BadInput("A film has one edit: leave -n, --sheet and --project out.")
+    if order.count > 1 or order.sheet or order.layers or order.project is not None:
+        raise BadInput("A film has one edit: leave -n, --sheet, --layers and --project out.")
     editor = Editor.open(model, order)
     stem = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:60] or "edited"
     out.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def _edited(
     order: Order,
     folder: Path,
     told: Told,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> tuple[Path, Flicker]:
     """A film's edit as a file in a folder, and how much it flickers."""
     av = _av()
@@ -82,6 +82,7 @@ def _edited(
                 raise BadInput(f"{path} has no pictures in it.")
             size = first.shape[1], first.shape[0]
             total = stream.frames or round(float(rate) * (film.duration or 0) / 1_000_000)
+            clock = Clock(total, told, progress)
 
             def edits() -> Iterator[np.ndarray]:
                 """The edited frames, measured and counted as they come."""
@@ -93,12 +94,12 @@ def _edited(
                         yield frame
 
                 before: tuple[np.ndarray, np.ndarray] | None = None
-                for done, made in enumerate(_frames(editor, source(), words, order), 1):
+                for made in _frames(editor, source(), words, order, clock):
                     now = given.pop(0), made
                     if before is not None:
                         flicker.update(np.stack([before[0], now[0]]), np.stack([before[1], now[1]]))
                     before = now
-                    progress(done, max(done, total))
+                    clock.finished()
                     yield made
 
             silent = folder / "silent.mp4"
@@ -108,14 +109,16 @@ def _edited(
     return _with_sound(silent, path, folder / "film.mp4", told), flicker
 
 
-def _frames(editor: Editor, source: Iterator[np.ndarray], words: str, order: Order) -> Iterator[np.ndarray]:
-    settings = order.settings()
+def _frames(
+    editor: Editor, source: Iterator[np.ndarray], words: str, order: Order, clock: Clock
+) -> Iterator[np.ndarray]:
     if isinstance(editor.system, InstructPix2Pix):
-        yield from edit_film(editor.system, source, words, seed=order.seed, **{"steps": 20, **settings})
+        settings = {"steps": 20, **order.settings()}
+        yield from edit_film(editor.system, source, words, seed=order.seed, progress=clock.heard, **settings)
         return
     edit: Any = editor.system.edit
     for frame in source:
-        yield edit(frame, words, seed=order.seed, **settings).pictures[0]
+        yield edit(frame, words, **editor.settings(order, clock)).pictures[0]
 
 
 def _even(frame: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ from limner.errors import BadInput
 from limner.provenance import SourceType, encode_picture
 from limner.runs import read_json, read_tensors, write_bytes, write_json
 from limner.systems.diffusion.instruct_pix2pix import Edited
+from limner.systems.diffusion.text2live import Layered
 
 TURNS = "turns.json"
 PATCHED: SourceType = "compositeWithTrainedAlgorithmicMedia"
@@ -57,6 +58,7 @@ class Made:
     """What a turn makes of a picture.
 
     latent: what the editor would see of it (1, C, h, w), if the editor tells
+    layer: uint8 (H, W, 4), of an editor that paints a layer over the picture
     """
 
     picture: np.ndarray
@@ -64,6 +66,7 @@ class Made:
     latent: Tensor | None
     score: float | None = None
     unknown: tuple[str, ...] = ()
+    layer: np.ndarray | None = None
 
 
 class Project:
@@ -192,7 +195,8 @@ def take_turn(
             kept = torch.where(cells(changed, kept.shape[2:]).to(kept.device), kept, drawn.seen)
         pasted = np.where(changed[..., None], after, picture)
         score = None if drawn.scores is None else drawn.scores[place]
-        made.append(Made(pasted, seed, kept, score, drawn.unknown))
+        layer = drawn.layers[place] if isinstance(drawn, Layered) else None
+        made.append(Made(pasted, seed, kept, score, drawn.unknown, layer))
     return made
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limner import diffusion
 from limner.errors import BadInput
 from limner.system import from_uint8, to_uint8
 from limner.systems.diffusion.attention import Attend, Change, Layer, attending, fused
@@ -43,6 +44,7 @@ def edit_film(
     sampler: Sampler = "euler_ancestral",
     resolution: int | None = None,
     together: bool = True,
+    progress: diffusion.Progress | None = None,
 ) -> Iterator[np.ndarray]:
     """uint8 frames (H, W, 3), all of one size -> the edited ones, each as soon as it is there.
 
@@ -50,6 +52,7 @@ def edit_film(
     is what `model.edit` makes of it.
 
     together: frames look at the first one and at the one before; without it they share their noise, and that is all
+    progress: hears `(done, total)`, steps of the sampler for the frame at hand, at the start and after each
     """
     if not words.strip():
         raise BadInput("What is to become of the film? Give an instruction.")
@@ -67,24 +70,28 @@ def edit_film(
         size = frame.shape
         seen = from_uint8(model.working_picture(frame, resolution))[None].to(model.device)
         order = (model.encode_picture(seen), text, null, seed, steps, guidance, image_guidance, sampler)
+        at = Steps(diffusion.counting(progress, steps))
         if together:
-            own, at = Memory(), Steps()
+            own = Memory()
             with attending(model.unet, looking_back(own, [m for m in (first, before) if m is not None], at)):
                 latent = model.edit_latent(*order, watch=at.count)
             first, before = first or own, own
         else:
-            latent = model.edit_latent(*order)
+            latent = model.edit_latent(*order, watch=at.count)
         yield resized(to_uint8(model.decode(latent))[0], size[:2])
 
 
 @dataclass
 class Steps:
-    """How many steps of the sampler are done."""
+    """How many steps of the sampler are done, for those who ask and for one who is told."""
 
+    told: diffusion.Watch | None = None
     done: int = 0
 
     def count(self, step: int, latents: Tensor) -> None:
         self.done = step + 1
+        if self.told:
+            self.told(step, latents)
 
 
 def looking_back(own: Memory, others: list[Memory], at: Steps) -> Change:

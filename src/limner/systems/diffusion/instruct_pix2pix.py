@@ -185,7 +185,7 @@ class InstructPix2Pix(Parts, System):
         resolution: int | None = None,
         resize: Resize = "whole",
         latent: Tensor | None = None,
-        watch: diffusion.Watch | None = None,
+        progress: diffusion.Progress | None = None,
     ) -> Drawing:
         """`count` pictures that obey the instruction `words`, of seed, seed + 1, ...; that of a seed is the same
         whatever the count. See `limner.system.Edits`. An `Edited`; without words the picture as it is.
@@ -196,7 +196,7 @@ class InstructPix2Pix(Parts, System):
         resolution: of the longer side while it is edited; the config's if not given
         resize: how the picture gets there and back, see `working_picture`
         latent: c_I of the picture, if it is known from the turn that made it (`Edited`); passed over at another size
-        watch: sees `(step, latents)` after every step
+        progress: hears `(done, total)`, steps of the sampler, at the start and after each
         """
         check_picture(picture)
         seeds = tuple(range(seed, seed + count))
@@ -207,7 +207,7 @@ class InstructPix2Pix(Parts, System):
         if latent is None or latent.shape[1:] != self.latent_shape((working.shape[2], working.shape[3])):
             latent = self.encode_picture(working)
         latent, text, null = latent.to(working), self.encode_words([words]), self.encode_words([""])
-        settings = (steps, guidance, image_guidance, sampler, karras, watch)
+        settings = (steps, guidance, image_guidance, sampler, karras, diffusion.counting(progress, count * steps))
         made = torch.cat([self.edit_latent(latent, text, null, each, *settings) for each in seeds])
         pictures = [resized(to_uint8(self.decode(each[None]))[0], picture.shape[:2]) for each in made]
         return Edited(
@@ -229,7 +229,7 @@ class InstructPix2Pix(Parts, System):
         watch: diffusion.Watch | None = None,
     ) -> Tensor:
         """c_I (1, 4, h, w) and the states of the instruction and of no words -> the edit's latent, as `decode` takes
-        it."""
+        it; `watch` sees `(step, latents)` after every step."""
 
         def fresh(step: int) -> Tensor:
             return torch.randn(picture.shape, generator=torch_rng(seed, "step", step)).to(picture)

@@ -10,7 +10,7 @@ is (negative-prompt inversion, Miyake et al. 2023), which is `text` in the place
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import torch
@@ -51,18 +51,27 @@ def predict(model: LatentDiffusion, latents: Tensor, t: int, text: Tensor) -> Te
 
 
 @torch.no_grad()
-def invert(model: LatentDiffusion, clean: Tensor, text: Tensor, steps: int = 50, *, again: int = 0) -> Tensor:
+def invert(
+    model: LatentDiffusion,
+    clean: Tensor,
+    text: Tensor,
+    steps: int = 50,
+    *,
+    again: int = 0,
+    watch: diffusion.Watch | None = None,
+) -> Tensor:
     """Latents (steps + 1, B, 4, h, w), from the picture's to its noise, without guidance.
 
     clean: the picture's scaled latent (B, 4, h, w), `model.encode`
     text: states of the caption (1 or B, 77, d)
     again: how often each step is repeated with the noise that the U-Net sees in the step's own result, instead of in
         its start: a fixed-point iteration, which lowers the error of the first kind (Pan et al., ICCV 2023)
+    watch: sees `(step, latents)` after every step
     """
     schedule = model.schedule
     text = text.expand(len(clean), -1, -1)
     path = [clean]
-    for after, now in reversed(list(moves(model, steps))):
+    for step, (after, now) in enumerate(reversed(list(moves(model, steps)))):
         low, high = timestep(now, clean), timestep(after, clean)
         guess = path[-1]
         for _ in range(1 + again):
@@ -71,6 +80,8 @@ def invert(model: LatentDiffusion, clean: Tensor, text: Tensor, steps: int = 50,
             noise = schedule.split(output, guess, high, model.config.prediction).noise
             guess = schedule.noised(schedule.split(noise, path[-1], low, "epsilon").clean, noise, high)
         path.append(guess)
+        if watch:
+            watch(step, guess)
     return torch.stack(path)
 
 
@@ -85,6 +96,7 @@ def null_text(
     iterations: int = 10,
     enough: float = 1e-5,
     learning_rate: float = 0.01,
+    watch: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """States (steps, 1, 77, d) to lead away from, one for each step from the noise on, so that drawing with `guidance`
     goes through `path`, the inversion (steps + 1, 1, 4, h, w) of one picture (Mokady et al., eq. 3).
@@ -92,6 +104,7 @@ def null_text(
     text, away: states (1, 77, d) of the caption and of no words, where the first step starts
     iterations: of Adam in each step, fewer once the squared error is below `enough`, and later below a little more
     learning_rate: falls by a hundredth of itself with each step, to that hundredth
+    watch: hears `(step, iteration)` after every iteration
 
     For float32 weights: half precision spoils the optimisation.
     """
@@ -102,11 +115,13 @@ def null_text(
         worded = predict(model, latents, now, text)
         away = away.clone().requires_grad_()
         optimiser = torch.optim.Adam([away], learning_rate * max(0.01, 1 - step / 100))  # its moments start anew
-        for _ in range(iterations):
+        for iteration in range(iterations):
             with torch.enable_grad(), frozen(model.unet):
                 loss = F.mse_loss(led_step(model, latents, worded, away, guidance, now, after), target)
                 (away.grad,) = torch.autograd.grad(loss, away)
             optimiser.step()
+            if watch:
+                watch(step, iteration)
             if loss < enough + 2e-5 * step:  # of before the update, which is kept
                 break
         away = away.detach()

@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from limner import diffusion
 from limner.errors import BadInput
 from limner.rng import torch_rng
 from limner.system import Drawing, to_uint8
@@ -35,6 +36,11 @@ Window = float | tuple[float, float]
 """A share of the steps: the first so many, or from one share to another."""
 
 Inversion = Literal["null-text", "negative-prompt", "direct", "ddim"]
+
+NULL_TEXT_ROWS = 3 * 10 + 2
+"""What a step of null-text inversion costs at most, in evaluations of the U-Net for one row; a gradient takes three."""
+DRAWN_ROWS = 4
+"""What a step of drawing costs: source and edit, each with guidance."""
 
 # ------------------------------------------------------------------------------------------- words and their tokens
 
@@ -336,6 +342,7 @@ class PromptToPrompt:
         control: Control | None = None,
         inversion: Inversion = "null-text",
         fixed_points: int = 0,
+        progress: diffusion.Progress | None = None,
     ) -> Drawing:
         """A picture that `before` describes, edited to be what `words` describe: inverted, and drawn again.
 
@@ -345,23 +352,37 @@ class PromptToPrompt:
         inversion: null-text, as published, takes ten times as long as all the rest; negative-prompt; direct, which puts
             the source back on the inverted latents at each step (Ju et al. 2023); or ddim alone
         fixed_points: `again` of `invert`
+        progress: hears `(done, total)`, evaluations of the U-Net for one row, at the start and as it goes
         """
         model = self.model
+        found = steps * (1 + fixed_points)
+        optimised = found + steps * NULL_TEXT_ROWS * (inversion == "null-text")
+        total = optimised + count * steps * DRAWN_ROWS
+
+        def came_to(done: int) -> None:
+            if progress:
+                progress(done, total)
+
+        came_to(0)
         texts = [caption(each, model).text for each in (before, words)]
         with torch.no_grad():
             clean = model.encode(fitted(picture, model))
             text, nothing = model.encode_words(texts[:1]), model.encode_words([""])
-        path = invert(model, clean, text, steps, again=fixed_points)
+        step_done = lambda step, _: came_to((step + 1) * (1 + fixed_points))
+        path = invert(model, clean, text, steps, again=fixed_points, watch=step_done)
         if inversion == "null-text":
-            away = null_text(model, path, text, nothing, guidance)
+            iteration_done = lambda step, iteration: came_to(found + step * NULL_TEXT_ROWS + 3 * (iteration + 1))
+            away = null_text(model, path, text, nothing, guidance, watch=iteration_done)
         else:
             away = (text if inversion == "negative-prompt" else nothing).expand(steps, 1, -1, -1)
         seeds = tuple(range(seed, seed + count))
         edited = []
         with torch.no_grad():
-            for each in seeds:
+            for number, each in enumerate(seeds):
                 held = path if inversion == "direct" else None
-                latents = self.sample(path[-1], texts, away, guidance, control or drawn_control(each), held)
+                first = optimised + number * steps * DRAWN_ROWS
+                drawn = lambda step, _, first=first: came_to(first + (step + 1) * DRAWN_ROWS)
+                latents = self.sample(path[-1], texts, away, guidance, control or drawn_control(each), held, drawn)
                 edited.append(model.decode(latents[1:]))
         return Drawing(refitted(torch.cat(edited), picture), None, seeds, model.unread(words))
 
@@ -373,11 +394,13 @@ class PromptToPrompt:
         guidance: float,
         control: Control,
         path: Tensor | None = None,
+        watch: diffusion.Watch | None = None,
     ) -> Tensor:
         """Latents (captions, 4, h, w) by DDIM from `noise` (1, 4, h, w).
 
         away: states (steps, 1, 77, d) that guidance leads away from at each step
         path: latents (steps + 1, 1, 4, h, w) of an inversion, on which the source is put back after each step
+        watch: sees `(step, latents)` after every step
         """
         model, steps, length = self.model, len(away), self.model.config.text.tokens
         source, *targets = [caption(each, model) for each in captions]
@@ -419,6 +442,8 @@ class PromptToPrompt:
                 latents = torch.cat([path[-2 - step], latents[1:]])
             if blend is not None and step >= int(control.blend_from * steps):
                 latents = blend.blend(latents, looks)
+            if watch:
+                watch(step, latents)
         return latents
 
 

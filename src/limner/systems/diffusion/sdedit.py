@@ -38,6 +38,7 @@ class SDEdit:
         strength: float = 0.75,
         sampler: Sampler = "ddim",
         negative: str = "",
+        progress: diffusion.Progress | None = None,
     ) -> Drawing:
         """`count` pictures of `words` that begin as this one, of seed, seed + 1, ...; that of a seed is the same
         whatever the count. See `limner.system.Edits`.
@@ -47,13 +48,16 @@ class SDEdit:
         strength: share of the steps that are done; 0 is the picture, 1 is a new one that has only the coarsest of it
         sampler: euler_ancestral with 100 steps is what InstructPix2Pix edits with
         negative: what guidance leads away from
+        progress: hears `(done, total)`, steps of the sampler, at the start and after each
         """
         model = self.model
+        watch = diffusion.counting(progress, count * steps_of(strength, steps))
         seeds = tuple(range(seed, seed + count))
         pixels = fitted(picture, model)
         text, away = model.encode_words([words]), model.encode_words([negative])
         edited = [
-            model.decode(self.latent(pixels, each, text, away, steps, guidance, strength, sampler)) for each in seeds
+            model.decode(self.latent(pixels, each, text, away, steps, guidance, strength, sampler, watch))
+            for each in seeds
         ]
         return Drawing(refitted(torch.cat(edited), picture), None, seeds, model.unread(words))
 
@@ -67,8 +71,9 @@ class SDEdit:
         guidance: float,
         strength: float,
         sampler: Sampler,
+        watch: diffusion.Watch | None = None,
     ) -> Tensor:
-        """The edited latent (1, 4, h, w) of a picture (1, 3, H, W) in [-1, 1]."""
+        """The edited latent (1, 4, h, w) of a picture (1, 3, H, W) in [-1, 1]; `watch` sees it after every step."""
         model = self.model
         noise = model.noise(seed, (pixels.shape[2], pixels.shape[3]))
 
@@ -81,7 +86,7 @@ class SDEdit:
         if not last:
             return clean
         denoise = diffusion.denoiser(model.guided(text, away, guidance), model.schedule, model.config.prediction)
-        return model.sample(denoise, noise, steps, sampler, fresh, onto=clean, last=last)
+        return model.sample(denoise, noise, steps, sampler, fresh, watch, onto=clean, last=last)
 
 
 def steps_of(strength: float, steps: int) -> int:

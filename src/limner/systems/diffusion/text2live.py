@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from limner.diffusion import Progress
 from limner.errors import BadInput, NotFinite
 from limner.nn.clip import CLIP
 from limner.rng import torch_rng
@@ -437,12 +438,14 @@ class Text2LIVE:
         count: int = 1,
         seed: int = 0,
         watch: Watch | None = None,
+        progress: Progress | None = None,
     ) -> Layered:
         """uint8 (H, W, 3), what it is to show, and what it shows (`before`) -> `count` edits of seed, seed + 1, ...
 
         screen: what the layer alone shows; `words`, if not given
         region: where to begin ("horse"); CLIP points it out
         steps: of training, for each of the edits
+        progress: hears `(done, total)`, of these, at the start and after each
         """
         check_picture(picture)
         if not words.strip() or not before.strip():
@@ -458,7 +461,19 @@ class Text2LIVE:
         source = ((from_uint8(np.asarray(small)) + 1) / 2)[None].to(self.clip.mean.device)
         aim = self.aim(before, words, screen or words, region)
         seeds = tuple(range(seed, seed + count))
-        layers = np.stack([self._layer(source, aim, steps, each, picture.shape[:2], watch) for each in seeds])
+        done = 0
+
+        def stepped(step: int, losses: dict[str, float]) -> None:
+            nonlocal done
+            done += 1
+            if watch:
+                watch(step, losses)
+            if progress:
+                progress(done, count * steps)
+
+        if progress:
+            progress(0, count * steps)
+        layers = np.stack([self._layer(source, aim, steps, each, picture.shape[:2], stepped) for each in seeds])
         opacity = layers[..., 3:].astype(np.float32) / 255
         composites = opacity * layers[..., :3] + (1 - opacity) * picture
         return Layered(composites.round().astype(np.uint8), None, seeds, layers=layers)
