@@ -26,10 +26,10 @@ changes place, time, season, weather and style. It ships with limner, and paints
 |---|---|---|---|
 {rows}
 
-Data: scenes of the Sticker World (Fluent Emoji and Noto Emoji, composed by a program; drawn anew for every sample, never
-stored), their edits and the instructions of a grammar. Held-out combinations of nouns, place and time are kept out.
-Hardware: a machine with 2 CPU cores, bf16 autocast. The commands are in `recipes/storybook-edit/make.sh`; the scores are
-in `docs/results/editing.md`.
+Data: scenes of the Sticker World (Fluent Emoji and Noto Emoji, composed by a program; drawn anew for every sample,
+never stored), their edits and the instructions of a grammar. Held-out combinations of nouns, place and time are kept
+out. Hardware: a machine with 2 CPU cores, bf16 autocast. The commands are in `recipes/storybook-edit/make.sh`; the
+scores are in `docs/results/editing.md`.
 
 Limits: the Sticker World's pictures and the grammar's words; at most five steps an instruction and eight things a
 picture. Everything is seen, and changed, at 256 x 144.

@@ -19,7 +19,9 @@ from torch import Tensor
 from limner.data.kinds import Captioned, Pictures, Read
 from limner.rng import derive, numpy_rng
 from limner.stickers.art import STYLES
+from limner.stickers.backdrop import STAGES
 from limner.stickers.captions import caption, describe
+from limner.stickers.edits import edit
 from limner.stickers.kinds import to_tensor
 from limner.stickers.vocabulary import COLOURS, PLACES, TIMES, WEATHERS, Noun, noun, storybook_nouns
 from limner.stickers.vocabulary import SEASONS as ALL_SEASONS
@@ -33,6 +35,7 @@ from limner.stickers.world import (
     compose,
     is_held_out,
     render,
+    weathers_of,
     zones,
 )
 
@@ -206,8 +209,8 @@ class Lineups:
 
 @dataclass(frozen=True)
 class Readings:
-    """What the sticker reader learns from: a third storybook scenes, the others freer ones, in all styles, with their
-    truth. Held-out combinations are not among them."""
+    """What the sticker reader learns from, with its truth: a third storybook scenes, the others freer ones, in which
+    paint, weather, season and style are as common as can be. Held-out combinations are not among them."""
 
     seed: int = 0
 
@@ -218,11 +221,13 @@ class Readings:
             return replace(storybook_scene(self.seed, number), style=style[int(draw.integers(10))])
         attempt = 0
         while True:
-            truth = compose(
-                self.seed, derive(self.seed, "free", number, attempt), nouns=storybook_nouns(), styles=style
-            )
+            free = derive(self.seed, "free", number, attempt)
+            if number % 3 == 1:
+                truth = compose(self.seed, free, nouns=storybook_nouns())
+            else:  # with one thing at least that paint fits
+                truth = edit(self.seed, free, kind="recolour", nouns=storybook_nouns()).after
             if not combination_is_held_out(truth):
-                return truth
+                return _varied(truth, draw)
             attempt += 1
 
     def decides(self, options: Collection[str]) -> dict[str, Any]:
@@ -237,6 +242,21 @@ class Readings:
             *(torch.tensor(found) for found in zip(*map(_readable, truths), strict=True)),
             *(torch.tensor([names.index(getattr(t, kind)) for t in truths]) for kind, names in READABLE.items()),
         )
+
+
+def _varied(truth: SceneTruth, draw: np.random.Generator) -> SceneTruth:
+    """The same scene with any style, season and weather that it can have, and paint on every other thing."""
+
+    def one(choices: Sequence[str]) -> str:
+        return choices[int(draw.integers(len(choices)))]
+
+    season = one([each.name for each in ALL_SEASONS]) if STAGES[truth.place].seasonal else truth.season
+    weather = one(weathers_of(truth.place, season))
+    things = tuple(
+        replace(thing, colour=one(colours)) if (colours := noun(thing.noun).colours) and draw.random() < 0.5 else thing
+        for thing in truth.things
+    )
+    return replace(truth, style=one(STYLES), season=season, weather=weather, things=things)
 
 
 READABLE = {

@@ -107,12 +107,16 @@ class StickerReader(System):
             losses[name] = 0.2 * F.cross_entropy(head(pooled).float(), getattr(batch, name))
         if self.config.colours:
             real = batch.things[..., 0] >= 0
-            sample = real.nonzero(as_tuple=True)[0]
-            row, column = batch.things[real][:, 1:].unbind(-1)
-            colour, side = self._looks(self.looks(cells)[sample, :, row, column].float())
+            colour, side = self.seen_looks(cells, batch.things)
             losses["colours"] = 0.2 * F.cross_entropy(colour, batch.colours[real])
             losses["sides"] = 0.2 * F.cross_entropy(side, batch.sides[real] - 1)
         yield "reader", losses
+
+    def seen_looks(self, cells: Tensor, things: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, as `_looks`, of all things that there are of (B, K, 3), in their order, at their centres' cells."""
+        real = things[..., 0] >= 0
+        row, column = things[real][:, 1:].unbind(-1)
+        return self._looks(self.looks(cells)[real.nonzero(as_tuple=True)[0], :, row, column].float())
 
     def _looks(self, found: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (..., numbers) of a thing's colour, the first of which is its own, and of its side, from 1 up."""
