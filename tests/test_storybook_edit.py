@@ -59,6 +59,22 @@ def test_what_stands_almost_where_it_stood_has_not_moved() -> None:
     assert SCRIPT.write([Step(PUT, 1, fox)] * 6, SCENE) is None and SCRIPT.write([Step("green", 1)], SCENE) is None
 
 
+def test_programs_are_told_by_what_is_new() -> None:
+    def told(*steps: Step) -> list[tuple[str, object]]:
+        row = SCRIPT.write(steps, SCENE)
+        assert row is not None and Counter(SCRIPT.read(row, SCENE)) == Counter(steps)
+        return [SCRIPT.tokens[number] for number in row if number]
+
+    fox, tree = SCENE.things
+    moved = [Step(GONE, 1), Step(PUT, 1, replace(fox, left=21))]
+    assert told(*moved) == [("change", "moved"), ("slot", 1), ("where", 2)]  # to the middle of the tree
+    larger = [Step(GONE, 2), Step(PUT, 2, replace(tree, side=8, left=19))]
+    assert told(*larger) == [("change", "moved"), ("slot", 2), ("side", 8)]  # its middle stays
+    assert told(*moved[:1], Step(PUT, 0, replace(fox, noun="tree"))) == [("noun", "tree"), ("slot", 1)]
+    copied = told(Step(PUT, 2, replace(tree, left=0)))
+    assert copied == [("change", "put"), ("slot", 2), ("left", 0), ("bottom", 15)]
+
+
 def test_orders_are_functions_of_their_number_and_can_all_be_read(sticker_art: Path) -> None:
     orders = Orders(3)
     batch = orders.take(range(6))

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from limner.errors import BadInput, CannotDo
 from limner.system import Drawing, System, config_from, from_uint8, to_uint8
-from limner.systems.reader import StickerReader
+from limner.systems.reader import Reading, StickerReader
 from limner.systems.text.dalle_mini import DalleMini, Tokeniser
 from limner.systems.text.patch_codes import over
 from limner.systems.text.retoucher import Retoucher, around
@@ -115,15 +115,7 @@ class StorybookEdit(System):
 
     def see(self, picture: Tensor) -> Scene:
         """What a picture (1, 3, 144, 256) in [-1, 1] shows."""
-        script = self.config.script
-        rows, columns = script.grid
-        reading = self.eyes.read(to_uint8(picture))[0]
-        pieces = []
-        for seen in reading.things[: script.slots]:
-            left, bottom = round(seen.x * columns - seen.side / 2), round(seen.y * rows + seen.side / 2)
-            inside = min(max(left, 0), columns - 1), min(max(bottom, 0), rows)
-            pieces.append(Piece(seen.noun, seen.colour, seen.side, *inside))
-        return Scene(reading.place, reading.time, reading.season, reading.weather, reading.style, tuple(pieces))
+        return told(self.eyes.read(to_uint8(picture))[0], self.config.script)
 
     # Performing a program
 
@@ -208,6 +200,17 @@ class StorybookEdit(System):
         for piece in sorted(staying, key=lambda piece: piece.bottom):
             found = over(self._lifted(picture, piece), found)
         return found, torch.ones_like(picture[:, :1], dtype=torch.bool)
+
+
+def told(reading: Reading, script: Script) -> Scene:
+    """What eyes see, as the planner is told it: the surest things first."""
+    rows, columns = script.grid
+    pieces = []
+    for seen in reading.things[: script.slots]:
+        left, bottom = round(seen.x * columns - seen.side / 2), round(seen.y * rows + seen.side / 2)
+        inside = min(max(left, 0), columns - 1), min(max(bottom, 0), rows)
+        pieces.append(Piece(seen.noun, seen.colour, seen.side, *inside))
+    return Scene(reading.place, reading.time, reading.season, reading.weather, reading.style, tuple(pieces))
 
 
 def _shifted(layer: Tensor, here: Piece, there: Piece, cell: int) -> Tensor:
