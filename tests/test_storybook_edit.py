@@ -139,7 +139,7 @@ def editor(steps: tuple[Step, ...], scene: Scene = SCENE) -> StorybookEdit:
         text_vocabulary=4 + 3, image_vocabulary=len(SCRIPT.tokens), width=8, encoder_layers=1, decoder_layers=1,
         heads=2, glu_width=8, text_length=32, grid=(1, SCRIPT.length), vqgan=None, words=("fox", "the", "move"),
     )  # fmt: skip
-    changes = (GONE, *SCRIPT.colours, *SCRIPT.times)
+    changes = (GONE, *SCRIPT.colours, *SCRIPT.times, *SCRIPT.weathers)
     retoucher = Retoucher.Config(changes, SCRIPT.nouns, widths=(8, 8), told=8)
     model = StorybookEdit(StorybookEdit.Config(SCRIPT, reader, planner, retoucher)).eval()
     model.lend(Paints())
@@ -213,6 +213,12 @@ def test_elsewhere_everything_but_what_goes_is_laid_upon_the_new_place() -> None
     made = editor((Step("town"), Step(GONE, 1))).edit(shown(), "the fox").pictures[0]
     assert red(made) == square(tree)
     assert all((made[8 * y + 4, 8 * x + 4] == 128).all() for y, x in square(fox))
+
+
+def test_elsewhere_the_weather_is_what_it_was() -> None:
+    fox, tree = SCENE.things
+    made = editor((Step("town"),), replace(SCENE, weather="fog")).edit(shown(), "the fox").pictures[0]
+    assert red(made) == square(fox) | square(tree) and (made[:8] == 255).all()
 
 
 def test_a_large_picture_keeps_its_own_pixels_where_nothing_changes() -> None:

@@ -1,7 +1,7 @@
 """Measures editors on held-out edits of every kind, against the truth: measure.py NAME=MODEL[@METHOD] ...
 
-Each edit is measured once, and is a line of OUT/WORLD/NAME/KIND.jsonl: the same command goes on where it was stopped, and a
-larger -n adds to what is there. --page writes the results page of all that OUT holds.
+Each edit is measured once, and is a line of OUT/WORLD/NAME/KIND.jsonl: the same command goes on where it was stopped,
+and a larger -n adds to what is there. --page writes the results page of all that OUT holds.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ PAGE = """# Editing, measured
 Made by `python recipes/storybook-edit/measure.py`. Edits of Sticker World scenes whose combination of nouns, place and
 time, before or after, is held out: no part of the editor has seen them. The sticker reader, which no editor was trained
 with, says whether what was asked is there, and whether everything else that it can name still is; pixels are compared
-outside of what the edit has a right to change, and count as kept within {alike} of 255 levels. "Real" is the true picture,
-read the same way: the ceiling. "Unchanged" is the picture as it is.
+outside of what the edit has a right to change, and count as kept within {alike} of 255 levels. "real" is the true
+picture, read the same way: the ceiling. "unchanged" is the picture as it is.
 
 {sections}
 ## Seconds

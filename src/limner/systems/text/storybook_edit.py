@@ -27,6 +27,10 @@ from limner.systems.text.storybook import Storybook, one_thread
 from limner.systems.text.words import UNKNOWN
 
 
+PLAIN = ("summer", "clear", "fluent")
+"""How the storybook paints every place."""
+
+
 class StorybookEdit(System):
     """Edits pictures by instructions. Pictures of any size are seen, and changed, at 256 x 144."""
 
@@ -196,6 +200,9 @@ class StorybookEdit(System):
         storybook = self.storybook
         empty = storybook.painter.tokens(after.place, after.time, [])
         found = storybook.paint(torch.tensor([empty], device=picture.device))
+        for look in (scene.season, scene.weather, scene.style):
+            if look not in PLAIN:
+                found, _ = self._retouched(found, None, look)
         staying = [piece for slot, piece in enumerate(scene.things, 1) if slot not in gone]
         for piece in sorted(staying, key=lambda piece: piece.bottom):
             found = over(self._lifted(picture, piece), found)
