@@ -119,6 +119,7 @@ class Paints:
         blue[1:, 2:] = 1.0
         self.book.book.copy_(torch.nn.functional.pixel_unshuffle(blue, 16).flatten(1))
         self.painter.paint = lambda plans: self.square(plans)
+        self.upscaler = torch.nn.Upsample(scale_factor=5)
 
     def square(self, plans: torch.Tensor) -> torch.Tensor:
         noun, left, bottom, _ = (int(found[0, 0]) for found in self.painter.things(plans))

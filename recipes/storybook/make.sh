@@ -6,7 +6,7 @@ runs=${1:-runs/storybook}
 limner stickers fetch
 [ -d "$runs/codec" ] || limner stickers book --codes 8192 --scenes 5000 -o "$runs/codec"
 [ -d "$runs/book" ] || limner stickers book --layers --codes 7168 --scenes 5000 -o "$runs/book"
-limner train sticker-reader --data stickers:readings --out "$runs/reader" --steps 900 --sample 0 --set steps=900
+limner train sticker-reader --data stickers:readings --out "$runs/reader" --steps 2000 --sample 0 --set steps=2000
 limner train dalle-mini --data "written:$runs/book" --out "$runs/planner" --steps 5600 --batch 32 --sample 0 \
     --set width=128 --set encoder_layers=2 --set decoder_layers=3 --set heads=4 --set glu_width=342 \
     --set learning_rate=0.001 --set warmup=200 --set ema=0.998

@@ -109,7 +109,7 @@ class StorybookEdit(System):
         edited = []
         for i in order:
             after, touched = self.perform(small, scene, programs[i])
-            edited.append(_enlarged(after, touched, large))
+            edited.append(self._enlarged(after, touched, large))
         return Drawing(
             to_uint8(torch.cat(edited)),
             tuple(scores[i] for i in order),
@@ -209,6 +209,17 @@ class StorybookEdit(System):
         return found, torch.ones_like(picture[:, :1], dtype=torch.bool)
 
 
+    def _enlarged(self, after: Tensor, touched: Tensor, large: Tensor) -> Tensor:
+        """What is new in a small picture, at the size of the large one; everything else is the large one's own."""
+        size = tuple(large.shape[-2:])
+        if size == tuple(after.shape[-2:]):
+            return torch.where(touched, after, large)
+        new = F.interpolate(touched.to(after), size=size, mode="bilinear", align_corners=False) > 0.5
+        crisp = self.storybook.upscaler(after).clamp(-1, 1)
+        smaller = size[0] <= crisp.shape[-2] and size[1] <= crisp.shape[-1]
+        return torch.where(new, F.interpolate(crisp, size=size, mode="area" if smaller else "bilinear"), large)
+
+
 def told(reading: Reading, script: Script) -> Scene:
     """What eyes see, as the planner is told it: the surest things first."""
     rows, columns = script.grid
@@ -233,12 +244,3 @@ def _shifted(layer: Tensor, here: Piece, there: Piece, cell: int) -> Tensor:
     )
     grid = F.affine_grid(theta[None], [1, 1, height, width], align_corners=False)
     return F.grid_sample(layer + 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False) - 1
-
-
-def _enlarged(after: Tensor, touched: Tensor, large: Tensor) -> Tensor:
-    """What is new in a small picture, at the size of the large one; everything else is the large one's own."""
-    size = large.shape[-2:]
-    if tuple(size) == tuple(after.shape[-2:]):
-        return torch.where(touched, after, large)
-    new = F.interpolate(touched.to(after), size=size, mode="bilinear", align_corners=False) > 0.5
-    return torch.where(new, F.interpolate(after, size=size, mode="bicubic", align_corners=False).clamp(-1, 1), large)
