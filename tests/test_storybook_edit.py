@@ -24,8 +24,9 @@ from limner.systems.text.storybook_edit import StorybookEdit
 
 SCRIPT = Script(
     ("sea", "town"), ("day", "night"), ("summer", "winter"), ("clear", "fog"), ("fluent", "line"), ("fox", "tree"),
-    ("red", "blue"),
+    ("foxes", "trees"), ("red", "blue"),
 )  # fmt: skip
+WORDS = "turn the fox into a tree"
 SCENE = Scene("sea", "day", "summer", "clear", "fluent", (Piece("fox", "", 4, 2, 10), Piece("tree", "", 6, 20, 15)))
 
 
@@ -36,8 +37,12 @@ def test_every_kind_of_edit_is_a_program_that_can_be_written_and_read(kind: str)
         made = trained_edit(1, number, kind=kind)
         before, after = scene_of(made.before), scene_of(made.after)
         steps = program(before, after)
-        row = whole.write(steps, before)
-        assert row is not None and len(row) == whole.length and Counter(whole.read(row, before)) == Counter(steps)
+        row = whole.write(steps, before, made.instruction)
+        assert (
+            row is not None
+            and len(row) == whole.length
+            and Counter(whole.read(row, before, made.instruction)) == Counter(steps)
+        )
         reached = whole.followed(before, steps)
         assert Counter(reached.things) == Counter(after.things)
         assert replace(reached, things=()) == replace(after, things=())
@@ -45,7 +50,7 @@ def test_every_kind_of_edit_is_a_program_that_can_be_written_and_read(kind: str)
 
 @given(st.lists(st.integers(0, 400), max_size=40))
 def test_any_row_of_tokens_is_read_as_steps_that_fit_the_scene(row: list[int]) -> None:
-    steps = SCRIPT.read(row, SCENE)
+    steps = SCRIPT.read(row, SCENE, WORDS)
     assert all(0 <= step.slot <= 2 and (step.piece is not None) == (step.change == PUT) for step in steps)
     SCRIPT.followed(SCENE, steps)
 
@@ -56,13 +61,16 @@ def test_what_stands_almost_where_it_stood_has_not_moved() -> None:
     assert program(SCENE, seen, near=1.5) == ()
     assert {step.change for step in program(SCENE, seen)} == {GONE, PUT}
     assert program(SCENE, replace(SCENE, things=(replace(fox, colour="red"), tree))) == (Step("red", 1),)
-    assert SCRIPT.write([Step(PUT, 1, fox)] * 6, SCENE) is None and SCRIPT.write([Step("green", 1)], SCENE) is None
+    assert (
+        SCRIPT.write([Step(PUT, 1, fox)] * 6, SCENE, WORDS) is None
+        and SCRIPT.write([Step("green", 1)], SCENE, WORDS) is None
+    )
 
 
 def test_programs_are_told_by_what_is_new() -> None:
     def told(*steps: Step) -> list[tuple[str, object]]:
-        row = SCRIPT.write(steps, SCENE)
-        assert row is not None and Counter(SCRIPT.read(row, SCENE)) == Counter(steps)
+        row = SCRIPT.write(steps, SCENE, WORDS)
+        assert row is not None and Counter(SCRIPT.read(row, SCENE, WORDS)) == Counter(steps)
         return [SCRIPT.tokens[number] for number in row if number]
 
     fox, tree = SCENE.things
@@ -70,9 +78,21 @@ def test_programs_are_told_by_what_is_new() -> None:
     assert told(*moved) == [("change", "moved"), ("slot", 1), ("where", 2)]  # to the middle of the tree
     larger = [Step(GONE, 2), Step(PUT, 2, replace(tree, side=8, left=19))]
     assert told(*larger) == [("change", "moved"), ("slot", 2), ("side", 8)]  # its middle stays
-    assert told(*moved[:1], Step(PUT, 0, replace(fox, noun="tree"))) == [("noun", "tree"), ("slot", 1)]
+    assert told(*moved[:1], Step(PUT, 0, replace(fox, noun="tree"))) == [("named", 2), ("slot", 1)]
     copied = told(Step(PUT, 2, replace(tree, left=0)))
     assert copied == [("change", "put"), ("slot", 2), ("left", 0), ("bottom", 15)]
+
+
+def test_what_an_instruction_names_is_marked_in_it_and_in_the_scene() -> None:
+    assert SCRIPT.ask("swap the tree and the Foxes, then the fox", replace(SCENE, things=SCENE.things[:1])) == (
+        "swap the n1 tree and the n2 Foxes, then the n2 fox : sea day summer clear fluent t1  n2 fox s4 x2 y10"
+    )
+    assert SCRIPT.named("make it night") == []
+    whole = script()
+    assert whole.named("put two honey pots behind the cat") == ["honey pot", "cat"]
+    row = SCRIPT.write([Step(PUT, 0, SCENE.things[1])], SCENE, "add a tree")
+    assert row is not None and SCRIPT.write([Step(PUT, 0, SCENE.things[1])], SCENE, "add it") is None
+    assert SCRIPT.read(row, SCENE, "add it") == ()  # what isn't named can't be put
 
 
 def test_orders_are_functions_of_their_number_and_can_all_be_read(sticker_art: Path) -> None:
@@ -150,7 +170,7 @@ def editor(steps: tuple[Step, ...], scene: Scene = SCENE) -> StorybookEdit:
     )
     reading = Reading(seen, scene.place, scene.time, scene.season, scene.style, scene.weather)
     model.eyes.read = lambda pictures: [reading]
-    row = torch.tensor([SCRIPT.write(steps, scene)])
+    row = torch.tensor([SCRIPT.write(steps, scene, WORDS)])
     model.planner.sample = lambda text, seeds, **_: row.expand(len(seeds), -1)
 
     def retouch(pictures: torch.Tensor, regions: torch.Tensor, nouns: torch.Tensor, changed: torch.Tensor) -> object:
@@ -203,9 +223,9 @@ def test_a_thing_is_lifted_off_and_laid_down_elsewhere(there: Piece) -> None:
 
 def test_a_new_thing_is_the_storybooks_and_takes_its_colour() -> None:
     new = Piece("tree", "", 6, 10, 8)
-    made = editor((Step(PUT, 0, new),)).edit(shown(), "the fox").pictures[0]
+    made = editor((Step(PUT, 0, new),)).edit(shown(), WORDS).pictures[0]
     assert (made[16:64, 80:128] == (0, 0, 255)).all() and (made[80:, 200:] == shown()[80:, 200:]).all()
-    dyed = editor((Step(PUT, 0, replace(new, colour="red")),)).edit(shown(), "the fox").pictures[0]
+    dyed = editor((Step(PUT, 0, replace(new, colour="red")),)).edit(shown(), WORDS).pictures[0]
     assert (dyed[16:64, 80:128] == 255).all()
 
 

@@ -67,7 +67,9 @@ def generated(pairs: Path, eyes: Path, file: Path) -> list[Lesson]:
             for name in ("before", "after")
         )
         found.append(Lesson(row["words"], before, program(before, after, NEAR)))
-    return [lesson for lesson in found if lesson.steps and orders.script.write(lesson.steps, lesson.scene)]
+    return [
+        lesson for lesson in found if lesson.steps and orders.script.write(lesson.steps, lesson.scene, lesson.words)
+    ]
 
 
 def exact(count: int) -> list[Lesson]:
@@ -90,9 +92,9 @@ class Lessons(Orders):
         scene = replace(lesson.scene, things=tuple(lesson.scene.things[k] for k in order))
         slots = {int(old) + 1: new for new, old in enumerate(order, 1)}
         steps = [replace(step, slot=slots.get(step.slot, 0)) for step in lesson.steps]
-        row = self.script.write(steps, scene)
+        row = self.script.write(steps, scene, lesson.words)
         assert row is not None, "lessons that can't be written were left out"
-        return f"{lesson.words} : {scene.words()}", row
+        return self.script.ask(lesson.words, scene), row
 
     def take(self, numbers: Sequence[int]) -> Tokens:
         pairs = [self.told(number) for number in numbers]

@@ -29,10 +29,10 @@ EYES = 0.15  # how often a thing is not quite seen where it is
 
 def script() -> Script:
     """The programs of edits of scenes with the storybook's nouns."""
-    nouns = tuple(what.name for what in storybook_nouns())
     return Script(
-        READABLE["place"], READABLE["time"], READABLE["season"], READABLE["weather"], READABLE["style"], nouns, COLOURS
-    )
+        READABLE["place"], READABLE["time"], READABLE["season"], READABLE["weather"], READABLE["style"],
+        tuple(what.name for what in storybook_nouns()), tuple(what.plural for what in storybook_nouns()), COLOURS,
+    )  # fmt: skip
 
 
 def scene_of(truth: SceneTruth) -> Scene:
@@ -45,8 +45,9 @@ def piece_of(thing: Thing) -> Piece:
 
 
 def numbers_of() -> tuple[str, ...]:
-    """The words in which scenes tell which thing, how large and where."""
+    """The words in which scenes tell which thing, how large and where, and what an instruction names."""
     return (
+        *(f"n{mention}" for mention in range(1, 5)),
         *(f"t{slot}" for slot in range(1, 9)), *(f"s{side}" for side in range(1, 13)),
         *(f"x{left}" for left in range(COLUMNS)), *(f"y{bottom}" for bottom in range(ROWS + 1)),
     )  # fmt: skip
@@ -88,9 +89,9 @@ class Orders:
             before, after = scene_of(made.before), scene_of(made.after)
             order = draw.permutation(len(before.things))
             before = replace(before, things=tuple(before.things[k] for k in order))
-            row = self.script.write(program(before, after), before)
+            row = self.script.write(program(before, after), before, made.instruction)
             if row is not None:
-                return f"{made.instruction} : {_as_seen(before, draw).words()}", row
+                return self.script.ask(made.instruction, _as_seen(before, draw)), row
             attempt += 1
 
     def take(self, numbers: Sequence[int]) -> Tokens:

@@ -113,7 +113,7 @@ def lending(model: Storybook, before: Tensor, injected: Sequence[float]) -> Lend
     return lend
 
 
-def guidance_of(seed: int) -> float:
+def guidance_of(seed: int, bounds: tuple[float, float] = GUIDANCE) -> float:
     """The guidance that a seed draws."""
-    low, high = GUIDANCE
+    low, high = bounds
     return low + (high - low) * float(torch.rand((), generator=torch_rng(seed, "guidance")))

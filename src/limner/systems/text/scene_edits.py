@@ -6,13 +6,15 @@ something ("thing 2 is to go", "the picture is to be in the night") or puts some
 further right", "a fox of six cells, here").
 
 The transformer writes programs in a shorthand that says only what is new: "thing 2 moves, to left 22", "thing 1 stands
-where thing 3 is", "thing 3 becomes a candle". So it has to point at things and never to reckon.
+where thing 3 is", "thing 3 becomes what was named second". And it is told which words of the instruction name things,
+and which things of the scene they name. So it has to point, and never to reckon or to know a noun by heart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 NONE = 0  # the token of nothing
@@ -119,11 +121,48 @@ class Script:
     weathers: tuple[str, ...]
     styles: tuple[str, ...]
     nouns: tuple[str, ...]
+    plurals: tuple[str, ...]  # of the nouns
     colours: tuple[str, ...]
     grid: tuple[int, int] = (18, 32)  # rows and columns of cells
     largest: int = 12
     slots: int = 8
     most: int = 5  # steps
+    mentions: int = 4  # nouns that an instruction can name
+
+    def ask(self, instruction: str, scene: Scene) -> str:
+        """What the transformer reads. Every noun of the instruction, and every thing of it, is marked: n1, n2, ..."""
+        words, named = instruction.split(), self.named(instruction)
+        for start, noun in reversed(self._mentioned(instruction)):
+            if noun in named:
+                words.insert(start, f"n{1 + named.index(noun)}")
+        things = tuple(
+            replace(piece, noun=f"n{1 + named.index(piece.noun)} {piece.noun}") if piece.noun in named else piece
+            for piece in scene.things
+        )
+        return f"{' '.join(words)} : {replace(scene, things=things).words()}"
+
+    def named(self, instruction: str) -> list[str]:
+        """The nouns that an instruction names, in order, each once."""
+        return list(dict.fromkeys(noun for _, noun in self._mentioned(instruction)))[: self.mentions]
+
+    def _mentioned(self, instruction: str) -> list[tuple[int, str]]:
+        """Where a noun begins, and which, for all of them, singular or plural; the longest that fits."""
+        words = [word.strip(",.;:!?").lower() for word in instruction.split()]
+        found, at = [], 0
+        while at < len(words):
+            for length in (3, 2, 1):
+                if noun := self._forms.get(" ".join(words[at : at + length])):
+                    found.append((at, noun))
+                    at += length
+                    break
+            else:
+                at += 1
+        return found
+
+    @cached_property
+    def _forms(self) -> dict[str, str]:
+        """Every form of every noun -> the noun."""
+        return dict(zip(self.plurals, self.nouns, strict=True)) | {noun: noun for noun in self.nouns}
 
     @property
     def wholes(self) -> dict[str, str]:
@@ -136,7 +175,7 @@ class Script:
         kinds: list[tuple[str, Sequence[object]]] = [
             ("change", (PUT, GONE, MOVED, *self.colours, *self.wholes)),
             ("slot", range(1, self.slots + 1)),
-            ("noun", self.nouns),
+            ("named", range(1, self.mentions + 1)),
             ("colour", self.colours),
             ("side", range(1, self.largest + 1)),
             ("left", range(self.grid[1])),
@@ -149,13 +188,14 @@ class Script:
     def length(self) -> int:
         return STEP * self.most
 
-    def write(self, steps: Sequence[Step], scene: Scene) -> list[int] | None:
-        """The tokens of a scene's program, padded; None for one that can't be written: too long, or a thing beyond the
-        edge.
+    def write(self, steps: Sequence[Step], scene: Scene, instruction: str) -> list[int] | None:
+        """The tokens of a scene's program, padded; None for one that can't be written: too long, a thing beyond the
+        edge, or one that the instruction doesn't name.
 
         What goes and is put elsewhere has moved; what goes while something new stands in its middle has become that.
         """
         numbers = {token: number for number, token in enumerate(self.tokens)}
+        named = {noun: at for at, noun in enumerate(self.named(instruction), 1)}
         going = [step.slot for step in steps if step.change == GONE]
         put: list[list[tuple[str, object] | None]] = []
         for step in steps:
@@ -169,11 +209,13 @@ class Script:
                 put[-1] += [("left", piece.left), ("bottom", piece.bottom)]
             elif stood := [slot for slot in going if not piece.colour and _alike(piece, scene.things[slot - 1])]:
                 going.remove(stood[0])
-                put.append([("noun", piece.noun), ("slot", stood[0]), None, *self._told(piece, stood[0], scene)])
+                put.append(
+                    [("named", named.get(piece.noun)), ("slot", stood[0]), None, *self._told(piece, stood[0], scene)]
+                )
             else:
                 colour = ("colour", piece.colour) if piece.colour else None
                 square = ("side", piece.side), ("left", piece.left), ("bottom", piece.bottom)
-                put.append([("change", PUT), ("noun", piece.noun), colour, *square])
+                put.append([("change", PUT), ("named", named.get(piece.noun)), colour, *square])
         plain = [step for step in steps if step.piece is None and (step.change != GONE or step.slot in going)]
         told = [[("change", step.change), ("slot", step.slot) if step.slot else None] for step in plain] + put
         try:
@@ -193,17 +235,19 @@ class Script:
                 left = ("where", other)
         return [side, left, ("bottom", piece.bottom) if piece.bottom != old.bottom else None]
 
-    def read(self, row: Sequence[int], scene: Scene) -> tuple[Step, ...]:
+    def read(self, row: Sequence[int], scene: Scene, instruction: str) -> tuple[Step, ...]:
         """The program of a row of tokens for a scene. What makes no sense is left out."""
-        tokens = self.tokens
+        tokens, named = self.tokens, self.named(instruction)
         steps: list[Step] = []
         going: list[Step] = []
         put: list[Step] = []
         for start in range(0, len(row) - STEP + 1, STEP):
             told = [tokens[number] if number < len(tokens) else tokens[NONE] for number in row[start : start + STEP]]
             values: dict[str, Any] = dict(told)
-            change, slot, noun = values.get("change"), values.get("slot", 0), values.get("noun")
-            if max(slot, values.get("where", 0)) > len(scene.things) or told[0][0] not in ("change", "noun"):
+            change, slot, mention = values.get("change"), values.get("slot", 0), values.get("named", 0)
+            if max(slot, values.get("where", 0)) > len(scene.things) or mention > len(named):
+                continue
+            if told[0][0] not in ("change", "named"):
                 continue
             if change in self.colours or change == GONE or change in self.wholes:
                 if bool(slot) == (change not in self.wholes):
@@ -215,12 +259,12 @@ class Script:
                 elif change == MOVED:
                     going.append(Step(GONE, slot))
                     put.append(Step(PUT, slot, there))
-                elif noun:
+                elif mention:
                     going.append(Step(GONE, slot))
-                    put.append(Step(PUT, 0, replace(there, noun=noun, colour="")))
-            elif change == PUT and {"noun", "side", "left", "bottom"} <= values.keys():
+                    put.append(Step(PUT, 0, replace(there, noun=named[mention - 1], colour="")))
+            elif change == PUT and {"named", "side", "left", "bottom"} <= values.keys():
                 square = values["side"], values["left"], values["bottom"]
-                put.append(Step(PUT, 0, Piece(str(noun), values.get("colour", ""), *square)))
+                put.append(Step(PUT, 0, Piece(named[mention - 1], values.get("colour", ""), *square)))
         return (*steps, *going, *put)
 
     def _there(self, values: dict[str, Any], scene: Scene, old: Piece) -> Piece:

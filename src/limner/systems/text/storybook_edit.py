@@ -26,7 +26,6 @@ from limner.systems.text.scene_edits import GONE, PUT, Piece, Scene, Script, Ste
 from limner.systems.text.storybook import Storybook, one_thread
 from limner.systems.text.words import UNKNOWN
 
-
 PLAIN = ("summer", "clear", "fluent")
 """How the storybook paints every place."""
 
@@ -94,14 +93,14 @@ class StorybookEdit(System):
                 'counts, paints and resizes things ("make the boat red"), and changes the place, the time, the season, '
                 "the weather and the style of a picture."
             )
-        text = self.tokenise([f"{words} : {scene.words()}"]).expand(count, -1)
+        text = self.tokenise([self.config.script.ask(words, scene)]).expand(count, -1)
         seeds = list(range(seed, seed + count))
         with one_thread():
             rows_of_tokens = self.planner.sample(
                 text, seeds, guidance=1.0, top_k=self.config.top_k, temperature=self.config.temperature
             )
             scores = self.planner.likelihood(text, rows_of_tokens)
-        programs = [self.config.script.read(row.tolist(), scene) for row in rows_of_tokens]
+        programs = [self.config.script.read(row.tolist(), scene, words) for row in rows_of_tokens]
         if not any(programs):
             shown = ", ".join(dict.fromkeys(piece.noun for piece in scene.things)) or "nothing that it knows"
             raise BadInput(f"storybook-edit doesn't see what {words!r} asks of this picture. It sees: {shown}.")
@@ -207,7 +206,6 @@ class StorybookEdit(System):
         for piece in sorted(staying, key=lambda piece: piece.bottom):
             found = over(self._lifted(picture, piece), found)
         return found, torch.ones_like(picture[:, :1], dtype=torch.bool)
-
 
     def _enlarged(self, after: Tensor, touched: Tensor, large: Tensor) -> Tensor:
         """What is new in a small picture, at the size of the large one; everything else is the large one's own."""
