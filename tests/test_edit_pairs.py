@@ -266,6 +266,11 @@ def test_other_options_triplets_and_folders_are_refused(made: tuple[Path, Path],
     other.write_text(other.read_text().replace("caption 3", "caption X"))
     with pytest.raises(BadInput, match="another triplet"):
         draw(other, tmp_path / "pairs", chosen_by=PRESETS["none"])
+    older = json.loads((root / "job.json").read_text())
+    del older["guidance"]  # an option that came later
+    (tmp_path / "older").mkdir()
+    (tmp_path / "older/job.json").write_text(json.dumps(older))
+    claim(tmp_path / "older", TOY)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/photo.jpg").touch()
     with pytest.raises(BadInput, match="not empty"):
@@ -339,6 +344,10 @@ def test_a_diffusion_model_draws_with_shared_noise_at_the_published_guidance(tmp
         assert before.dtype == np.uint8 and before.shape == after.shape == (*model.config.size, 3)
     same, _ = studio.draw(Triplet("a fox", "nothing", "a fox"), recipe.seeds(0))
     assert [sample.clip_sim_image for sample in same] == pytest.approx([1.0, 1.0])
+    gentle, _ = Studio(replace(recipe, guidance=(1.0, 2.0))).draw(Triplet("a fox", "", "a fox"), recipe.seeds(0))
+    assert all(1 <= sample.cfg_scale <= 2 for sample in gentle)
+    with pytest.raises(BadInput, match="--guidance 3 2"):
+        replace(recipe, guidance=(3.0, 2.0))
 
 
 def test_a_caption_that_says_nothing_to_the_model_is_one_clear_error() -> None:

@@ -254,6 +254,26 @@ def test_the_whole_picture_is_squeezed_and_the_published_way_crops_its_middle() 
     assert whole[:, 0].mean() > 200 > 60 > cropped[:, 1].mean()
 
 
+def test_a_picture_of_the_trainings_shape_is_edited_at_the_trainings_size() -> None:
+    model = editor(size=(12, 20))  # latents of 3 x 5, which the U-Net halves to 2 x 3
+    draw = np.random.default_rng(0)
+    for shape in ((12, 20, 3), (24, 40, 3)):
+        picture = draw.integers(0, 256, shape, np.uint8)
+        assert model.working_picture(picture).shape == (12, 20, 3)
+        assert model.edit(picture, "a fox", steps=2).pictures.shape == (1, *shape)
+    assert model.working_picture(draw.integers(0, 256, (12, 12, 3), np.uint8)).shape != (12, 20, 3)
+
+
+def test_a_tower_that_has_read_captions_alone_learns_with_the_u_net() -> None:
+    for joint in (False, True):
+        model = editor(joint_text=joint)
+        (_, losses), *_ = model.play(batch(), Rng(0, [0, 1], 0))
+        losses["denoising"].backward()
+        learned = [parameter.grad for parameter in model.text.parameters() if parameter.grad is not None]
+        owned = {id(parameter) for parameter in model.players["unet"].parameters()}
+        assert bool(learned) == joint == (id(model.text.embeddings.token_embedding.weight) in owned)
+
+
 @given(st.integers(1, 200), st.integers(1, 200))
 def test_pictures_of_all_shapes_have_a_size_or_are_refused(width: int, height: int) -> None:
     picture = np.zeros((height, width, 3), np.uint8)

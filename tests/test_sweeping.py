@@ -99,6 +99,42 @@ def test_it_goes_on_where_it_was_stopped(tmp_path):
     assert Mixer.edits == 3 and both["ours"][0]["num_samples"] == COUNT + 1 and len(both["plain"]) == 1
 
 
+def test_kept_pictures_are_measured_by_another_encoder_without_being_made_again(tmp_path):
+    once = sweep(order(pictures=tmp_path / "made"), tmp_path / "a")
+    made = Mixer.edits
+    assert made == 3 * COUNT and sweep(order(pictures=tmp_path / "made"), tmp_path / "b") == once
+    assert Mixer.edits == made
+    sweep(order(pictures=tmp_path / "made", seed=7), tmp_path / "c")  # other noise, other edits
+    assert Mixer.edits == 2 * made
+
+
+def test_edits_can_come_from_a_source_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeping, "open_source", None)
+    assert sweep(order(), tmp_path, source=Recolourings())["ours"]
+
+
+def test_a_folders_pictures_are_measured_at_their_own_size(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    draw, seen = np.random.default_rng(0), []
+    for number in range(40):
+        folder = tmp_path / "pairs" / f"{number:07d}"
+        folder.mkdir(parents=True)
+        (folder / "prompt.json").write_text(json.dumps({"caption": "red", "edit": "go", "output": "green"}))
+        for side in (0, 1):
+            Image.fromarray(draw.integers(0, 256, (18, 32, 3), np.uint8)).save(folder / f"5_{side}.png")
+
+    class Looker(Plain):
+        def edit(self, picture, words, *, count=1, seed=0):
+            seen.append(picture.shape)
+            return super().edit(picture, words)
+
+    monkeypatch.setattr(sweeping, "open_encoder", lambda where: Colours())
+    monkeypatch.setattr(sweeping, "METHODS", {"instruct-pix2pix": lambda model: Looker()})
+    whole = Order(str(tmp_path / "pairs"), [Curve.read("plain=plain@as-it-is")], count=2)
+    sweep(whole, tmp_path / "out")
+    assert seen == [(18, 32, 3)] * 2
+
+
 def test_a_folder_holds_numbers_of_one_kind(tmp_path):
     sweep(order(count=1), tmp_path)
     with pytest.raises(BadInput, match="published_script"):

@@ -137,6 +137,9 @@ class EditsPair:
     """Pairs that are drawn in one batch: a diffusion model gets four rows for each."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of the drawing."""
+    guidance: tuple[float, float] | None = None
+    """Between which numbers a sample draws its guidance; by default 7.5 and 15 for a diffusion model, 1 and 3 for the
+    storybook. A small model wants less than a published one."""
     count: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
     """The first so many triplets only."""
     seed: int = 0
@@ -158,8 +161,9 @@ class EditsPair:
 
         size = size_in(self.size)[::-1] if self.size else None
         recipe = Recipe(
-            self.seed, self.samples, self.model, self.encoder, self.steps, size, self.together, self.precision
-        )
+            self.seed, self.samples, self.model, self.encoder, self.steps, size, self.together, self.precision,
+            self.guidance,
+        )  # fmt: skip
         chosen_by = Thresholds(self.filter, self.image, self.text, self.direction, self.keep).filter()
         with Bar() as bar:
             said = draw_pairs(
@@ -294,6 +298,8 @@ class EditsSweep:
     """Of the data's order; edit k is made from the noise of seed + k, at every point."""
     published_script: bool = False
     """Give pictures to the encoder in [-1, 1], as the published sweep does; the numbers are other numbers."""
+    pictures: Path | None = None
+    """Keep the edits in this folder, and take from it those that are there: for the same sweep by another --encoder."""
     dry_run: bool = False
     """Print the resolved options and stop."""
 
@@ -302,7 +308,7 @@ class EditsSweep:
 
         order = Order(
             self.data, [Curve.read(text) for text in self.curve], self.encoder, self.count, self.points, self.steps,
-            self.text_guidance, self.seed, self.published_script,
+            self.text_guidance, self.seed, self.published_script, self.pictures,
         )  # fmt: skip
         with Bar() as bar:
             points = sweep(order, self.out, told=bar.tell, progress=bar.count)

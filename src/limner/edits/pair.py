@@ -51,8 +51,8 @@ class Draftsman(Protocol):
         """Pictures (k, 3, H, W) in [-1, 1] of both captions, one pair a seed: alike where the captions are."""
         ...
 
-    def guidance(self, seed: int) -> float:
-        """The guidance of a seed."""
+    def guidance(self, seed: int, bounds: tuple[float, float] | None) -> float:
+        """The guidance that a seed draws between two numbers, the model's usual ones where there are none."""
         ...
 
 
@@ -72,10 +72,10 @@ class Diffusion:
         )
         return made.before, made.after
 
-    def guidance(self, seed: int) -> float:
-        from limner.systems.diffusion.pairs import guidance_of
+    def guidance(self, seed: int, bounds: tuple[float, float] | None) -> float:
+        from limner.systems.diffusion.pairs import GUIDANCE, guidance_of
 
-        return guidance_of(seed)
+        return guidance_of(seed, bounds or GUIDANCE)
 
 
 class Planned:
@@ -91,10 +91,10 @@ class Planned:
 
         return draw_plan_pairs(self.model, before, after, seeds, injected, guidance)
 
-    def guidance(self, seed: int) -> float:
-        from limner.systems.text.plan_pairs import guidance_of
+    def guidance(self, seed: int, bounds: tuple[float, float] | None) -> float:
+        from limner.systems.text.plan_pairs import GUIDANCE, guidance_of
 
-        return guidance_of(seed)
+        return guidance_of(seed, bounds or GUIDANCE)
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,13 @@ class Recipe:
     size: tuple[int, int] | None = None  # height and width; None for the model's own
     together: int = 4  # samples that are drawn in one batch
     precision: Literal["fp32", "bf16"] = "fp32"
+    guidance: tuple[float, float] | None = None  # between which a sample draws its own; None for the model's usual ones
 
     def __post_init__(self) -> None:
         if min(self.samples, self.steps, self.together) < 1:
             raise BadInput("--samples, --steps and --together are at least 1.")
+        if self.guidance is not None and not 0 <= self.guidance[0] <= self.guidance[1]:
+            raise BadInput(f"--guidance {self.guidance[0]:g} {self.guidance[1]:g}: the least of it, then the most.")
 
     def seeds(self, index: int) -> list[int]:
         """The seeds of a unit's samples: 32 bits each, none twice."""
@@ -151,7 +154,7 @@ class Studio:
     ) -> tuple[list[Sample], dict[int, tuple[np.ndarray, np.ndarray]]]:
         """The samples of these seeds, and both pictures of each, uint8 (H, W, 3), by seed."""
         injected = [injected_of(seed) for seed in seeds]
-        guidance = [self.draftsman.guidance(seed) for seed in seeds]
+        guidance = [self.draftsman.guidance(seed, self.recipe.guidance) for seed in seeds]
         autocast: Any = nullcontext()
         if self.recipe.precision == "bf16":
             autocast = torch.autocast(best_device().type, torch.bfloat16)
@@ -277,6 +280,8 @@ def claim(root: Path, recipe: Recipe) -> None:
             theirs = json.loads(note.read_bytes())
         except ValueError as error:
             raise BadInput(f"{note} is damaged: {error}. Choose another --out.") from error
+        if isinstance(theirs, dict):
+            theirs = json.loads(json.dumps(asdict(Recipe()))) | theirs  # of before there was an option
         if theirs != mine:
             changed = [key for key in mine if not isinstance(theirs, dict) or theirs.get(key) != mine[key]]
             raise BadInput(

@@ -17,21 +17,27 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from limner.data import decode
+from limner.data.files import read_file
 from limner.data.folder import Folder
 from limner.data.kinds import Edits
+from limner.data.prepare import Preparation
 from limner.errors import BadInput, CannotDo
+from limner.jobs.drawing import TRAINED
 from limner.jobs.editing import METHODS
 from limner.jobs.plots import Point, curves
 from limner.jobs.sources import Told, open_source
 from limner.metrics import Result
 from limner.metrics.edits import EditSimilarity, Similarities, open_encoder
 from limner.provenance import encode_picture
+from limner.rng import derive
 from limner.runs import read_json, write_bytes, write_json
 from limner.system import to_uint8
 from limner.systems.diffusion.instruct_pix2pix import InstructPix2Pix
 from limner.systems.diffusion.prompt_to_prompt import Control
 from limner.train import Source
 
+AS_THEY_ARE = Preparation(resize=None, crop=None, flip=False)
 AXES = "direction similarity of pictures and captions", "similarity of the pictures before and after"
 
 
@@ -115,6 +121,7 @@ class Order:
     steps, guidance: of all methods alike
     seed: of the data's order; edit k is made from the noise of seed + k, at every point
     published_script: pictures reach the encoder in [-1, 1]
+    pictures: a folder where edits are kept: what is there already, for another encoder, isn't made again
     """
 
     data: str
@@ -126,6 +133,7 @@ class Order:
     guidance: float = 7.5
     seed: int = 0
     published_script: bool = False
+    pictures: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.curves:
@@ -134,6 +142,13 @@ class Order:
             raise BadInput("Two curves have the same name.")
         if self.count < 1 or self.points < 2:
             raise BadInput(f"A sweep has one edit or more and two points or more, not {self.count} and {self.points}.")
+
+    def kept(self, curve: Curve, value: float, number: int) -> Path | None:
+        """Where the picture of an edit is kept: by all that it depends on."""
+        if self.pictures is None:
+            return None
+        way = (self.data, curve.model, curve.method, value, self.steps, self.guidance, self.seed)
+        return self.pictures / f"{curve.method}-{derive(0, *map(str, way)):016x}" / f"{number:05d}.png"
 
     def settings(self) -> dict[str, Any]:
         """What numbers depend on, besides the curve and the value."""
@@ -149,11 +164,15 @@ def sweep(
     order: Order,
     out: Path,
     *,
+    source: Source | None = None,
     told: Told = lambda text: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Measure every curve, write `points.jsonl` and `plot.png`, and return the points by curve."""
-    source = _held_out(order, told)
+    """Measure every curve, write `points.jsonl` and `plot.png`, and return the points by curve.
+
+    source: the edits, where they aren't what `order.data` opens but only what it calls them
+    """
+    source = source or _held_out(order, told)
     total = min(order.count, len(source)) if isinstance(source, Folder) else order.count
     _same_settings(out, order)
     metric = EditSimilarity(open_encoder(order.encoder), published_script=order.published_script)
@@ -168,10 +187,14 @@ def sweep(
             for number in range(total):
                 place = (curve.name, curve.model, curve.method, value, number)
                 if place not in known:
-                    key = curve.model, SWEEPS[curve.method].editor
-                    if key not in editors:
-                        editors = {key: METHODS[key[1]](key[0])}  # one at a time in memory
-                    found = _measured(editors[key], source, curve, value, number, order, metric)
+
+                    def editor(key: tuple[str, str] = (curve.model, SWEEPS[curve.method].editor)) -> Any:
+                        if key not in editors:
+                            editors.clear()  # one at a time in memory
+                            editors[key] = METHODS[key[1]](key[0])
+                        return editors[key]
+
+                    found = _measured(editor, source, curve, value, number, order, metric)
                     known[place] = found
                     file.write(json.dumps(dict(zip(PLACE, place, strict=True)) | found) + "\n")
                     file.flush()
@@ -189,26 +212,46 @@ PLACE = ("curve", "model", "method", "value", "number")
 
 
 def _measured(
-    editor: Any, source: Source, curve: Curve, value: float, number: int, order: Order, metric: EditSimilarity
+    editor: Callable[[], Any],
+    source: Source,
+    curve: Curve,
+    value: float,
+    number: int,
+    order: Order,
+    metric: EditSimilarity,
 ) -> dict[str, float]:
-    """The four similarities of one edit."""
+    """The four similarities of one edit; the editor is opened where it has to be made."""
     batch = source.take([number])
     if not isinstance(batch, Edits):
         raise BadInput(f"{order.data} holds no pictures of edits, but {type(batch).__name__}.")
     before, after = batch.captions_before, batch.captions_after
     if not before[0] or not after[0]:
         raise BadInput(f"{order.data}: edit {number} has no captions, and similarities are of pictures and captions.")
-    way = SWEEPS[curve.method]
     picture = to_uint8(batch.before)[0]
-    words = batch.instructions[0] if way.words == "instruction" else after[0]
+    file = order.kept(curve, value, number)
+    if file is not None and file.is_file():
+        made = decode.picture(read_file(file), str(file))
+    else:
+        made = _edited(editor(), picture, batch, curve, value, number, order)
+        if file is not None:
+            write_bytes(file, encode_picture(made, ".png", source_type=TRAINED, recipe=order.settings() | vars(curve)))
+    found = metric.each(picture[None], made[None], before, after)
+    return {name: each.item() for name, each in found._asdict().items()}
+
+
+def _edited(
+    editor: Any, picture: np.ndarray, batch: Edits, curve: Curve, value: float, number: int, order: Order
+) -> np.ndarray:
+    """uint8 (H, W, 3): what a method makes of a picture at one of its strengths."""
+    way = SWEEPS[curve.method]
+    words = batch.instructions[0] if way.words == "instruction" else batch.captions_after[0]
     takes = signature(editor.edit).parameters
-    swept = way.keywords(value, before[0])
+    swept = way.keywords(value, batch.captions_before[0])
     if lacking := [name for name in swept if name not in takes]:
         raise CannotDo(f"{curve.model} takes no {lacking[0]} to edit: give {curve.name}={curve.model}@as-it-is.")
     alike = {name: value for name, value in (("steps", order.steps), ("guidance", order.guidance)) if name in takes}
-    made = editor.edit(picture, words, seed=order.seed + number, **alike, **swept).pictures[:1]
-    found = metric.each(picture[None], made, before, after)
-    return {name: each.item() for name, each in found._asdict().items()}
+    made: np.ndarray = editor.edit(picture, words, seed=order.seed + number, **alike, **swept).pictures[0]
+    return made
 
 
 def _point(curve: Curve, value: float, total: int, order: Order, results: Mapping[str, Result]) -> dict[str, Any]:
@@ -246,12 +289,12 @@ def _plot(points: Mapping[str, Sequence[Mapping[str, Any]]], order: Order) -> by
 def _held_out(order: Order, told: Told) -> Source:
     """The edits to measure on, whole pictures in an order of their own."""
     source = open_source(order.data, InstructPix2Pix, order.seed, told=told)
+    if isinstance(source, Folder):  # at their own size: every editor has its own, and a square has no caption
+        source.preparation = AS_THEY_ARE
     held_out: Source | None = source.held_out() if hasattr(source, "held_out") else None
     if held_out is not None:
         return held_out
     told(f"Nothing of {order.data} is held out (a val or test part): all of it is measured on.")
-    if isinstance(source, Folder):
-        source.preparation = source.preparation.whole()
     return source
 
 

@@ -64,6 +64,7 @@ def folder_of(kind: type[Kind], path: Path) -> Kind:
                 blocks=autoencoder["layers_per_block"],
                 channels=autoencoder["latent_channels"],
                 scale=autoencoder.get("scaling_factor", 0.18215),
+                groups=autoencoder.get("norm_num_groups", 32),
             ),
             text=TextTower(
                 vocabulary=text["vocab_size"],
@@ -78,6 +79,7 @@ def folder_of(kind: type[Kind], path: Path) -> Kind:
                 attention=attention,
                 blocks=unet["layers_per_block"],
                 heads=unet["attention_head_dim"],
+                groups=unet.get("norm_num_groups", 32),
             ),
             size=(side, side),
             beta=(scheduler["beta_start"], scheduler["beta_end"]),

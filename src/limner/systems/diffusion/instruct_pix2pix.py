@@ -61,6 +61,7 @@ class InstructPix2Pix(Parts, System):
         prediction: diffusion.Prediction = "epsilon"
         zero_terminal_snr: bool = False
 
+        joint_text: bool = False  # True: the text tower learns too, for one that has only read captions; CLIP's stays
         words: tuple[str, ...] = ()  # of a small tokenizer of its own; none: CLIP's, which comes with a folder
         dropout: float = 0.05  # share of samples without words, of those without the picture, and of those without both
         learning_rate: float = 1e-4
@@ -79,13 +80,12 @@ class InstructPix2Pix(Parts, System):
     def __init__(self, config: Config | None = None) -> None:
         config = config or self.Config()
         super().__init__(config)
-        self.build(2 * config.autoencoder.channels)
+        self.build(2 * config.autoencoder.channels, joint_text=config.joint_text)
         with torch.no_grad():
             self.unet.conv_in.weight[:, config.autoencoder.channels :] = 0
+        players = (self.unet, self.text) if config.joint_text else (self.unet,)
         optimiser = adamw(config.learning_rate)
-        self.players = {
-            "unet": Player((self.unet,), optimiser, ema=config.ema, ema_updates=config.ema_updates),
-        }
+        self.players = {"unet": Player(players, optimiser, ema=config.ema, ema_updates=config.ema_updates)}
 
     # From a text-to-image model (section 4.3.2)
 
@@ -136,9 +136,10 @@ class InstructPix2Pix(Parts, System):
             else:
                 clean = self.encode(batch.after, sampled)
             without_words, without_picture = self.dropped(rng.uniform("dropout"))
+            picture = picture.masked_fill(without_picture.to(picture.device)[:, None, None, None], 0)
+        with torch.set_grad_enabled(self.config.joint_text):
             words = ["" if drop else each for each, drop in zip(batch.instructions, without_words, strict=True)]
             text = self.encode_words(words)
-            picture = picture.masked_fill(without_picture.to(picture.device)[:, None, None, None], 0)
         noise = rng.normal("noise", *shape).to(clean)
         t = rng.integers("timestep", 0, self.config.timesteps).to(clean.device)
         guess = self.predict(self.schedule.noised(clean, noise, t), t, picture, text)
@@ -272,12 +273,16 @@ class InstructPix2Pix(Parts, System):
         """The picture (H, W, 3) at a size that the networks take, by `working_size`.
 
         whole: all of it, at the size by exact arithmetic, with sides that may be squeezed by a few per cent, so that an
-        edit lies pixel for pixel on what was given; published: by floating point, and the middle of it at its own
-        proportions, cropped to that size.
+        edit lies pixel for pixel on what was given. A picture of the training's shape has the training's size, which
+        needn't be such a multiple: of 9 rows the U-Net's next level has 5. published: by floating point, and the middle
+        of it at its own proportions, cropped to that size.
         """
         from PIL import Image, ImageOps
 
         height, width = picture.shape[:2]
+        own = self.config.size
+        if resize == "whole" and resolution in (None, max(own)) and height * own[1] == width * own[0]:
+            return resized(picture, own)
         multiple = self.config.autoencoder.factor << (len(self.config.unet.widths) - 1)
         resolution = resolution or max(self.config.size)
         size = working_size(width, height, resolution, multiple, exact=resize == "whole")

@@ -42,6 +42,7 @@ class Autoencoder:
     blocks: int = 2  # residual blocks a level; the decoder has one more
     channels: int = 4  # of the latent
     scale: float = 0.18215  # the U-Net sees scale * latent, which has about unit variance
+    groups: int = 32  # of channels that are normalised together; fewer for narrow levels, so that a group is some
 
     @property
     def factor(self) -> int:
@@ -65,6 +66,7 @@ class UNet:
     attention: tuple[bool, ...] = (True, True, True, False)  # the levels that attend to the words
     blocks: int = 2
     heads: int = 8  # at every level, however wide
+    groups: int = 32  # of channels that are normalised together
 
 
 class Parts:
@@ -445,6 +447,7 @@ def build_autoencoder(config: Autoencoder, size: tuple[int, int] = (512, 512)) -
         up_block_types=("UpDecoderBlock2D",) * levels,
         sample_size=max(size),
         scaling_factor=config.scale,
+        norm_num_groups=config.groups,
     )
 
 
@@ -495,4 +498,5 @@ def build_unet(
         layers_per_block=config.blocks,
         cross_attention_dim=text.width,
         attention_head_dim=config.heads,  # diffusers' name is wrong: the class takes it as the number of heads
+        norm_num_groups=config.groups,
     )

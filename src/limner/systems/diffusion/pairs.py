@@ -91,9 +91,9 @@ def injected_of(seed: int) -> float:
     return _between(INJECTED, seed, "injected")
 
 
-def guidance_of(seed: int) -> float:
+def guidance_of(seed: int, bounds: tuple[float, float] = GUIDANCE) -> float:
     """The guidance that a seed draws."""
-    return _between(GUIDANCE, seed, "guidance")
+    return _between(bounds, seed, "guidance")
 
 
 def _between(bounds: tuple[float, float], seed: int, name: str) -> float:
