@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -135,7 +136,7 @@ def autoencoder() -> None:
     config = KLAutoencoder.Config(
         SHAPE, kl=0.01, discriminator_start=1_000_000, discriminator_width=8, learning_rate=1.5e-3
     )
-    train("autoencoder", "kl-autoencoder", fresh("kl-autoencoder", config), stage.Crowds(), PLAN.autoencoder, 4)
+    train("autoencoder", "kl-autoencoder", fresh("kl-autoencoder", config), stage.Views(), PLAN.autoencoder, 4)
 
 
 def scenes() -> None:
@@ -224,7 +225,7 @@ def packed(pairs: str, name: str) -> None:
 
 def examples(name: str, seed: int) -> LatentFolder:
     """The latents that an editor learns from; a share of the prompts is the first so many of them."""
-    found = LatentFolder(RUNS / "latents" / ("all" if name in PARTS else name), seed=seed)
+    found = LatentFolder(RUNS / "latents" / ("all" if name in PARTS else name), seed=seed, flip=False)
     found.prompts = found.prompts[: max(1, len(found) // PARTS.get(name, 1))]
     return found
 
@@ -269,7 +270,7 @@ def drawn() -> None:
         name: {what: (found.value, found.error) for what, found in read(truths, reader.read(stage.twice(p))).items()}
         for name, p in rows.items()
     }
-    sheet([real[:8], through[:8], *(rows[f"drawn, guidance {g:g}"][:8] for g in (2.0, 4.0))], IMAGES / "drawn.png")
+    sheet([real[:8], through[:8], *(rows[f"drawn, guidance {g:g}"][:8] for g in (2.0, 4.0))], RUNS / "drawn.png")
     write_json(RUNS / "drawn.json", table)
 
 
@@ -484,6 +485,8 @@ def page() -> None:
         for name, row in table.items():
             shares = " | ".join(f"{100 * share:.0f} ± {100 * error:.0f} %" for share, error in row.values())
             lines.append(f"| {name} | {shares} |")
+        IMAGES.mkdir(parents=True, exist_ok=True)
+        shutil.copy(RUNS / "drawn.png", IMAGES)
         text += DRAWN.format(count=PLAN.asked, steps=PLAN.sampler, table="\n".join(lines))
     if (RUNS / "latents/done.json").exists():
         counts = json.loads((RUNS / "latents/done.json").read_text())

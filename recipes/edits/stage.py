@@ -102,21 +102,20 @@ def drawn(truth: SceneTruth) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Crowds:
-    """Crowded places, every other one mirrored, as edits are in training: what the autoencoder learns from."""
+class Views:
+    """Every other one a scene, every other one a crowded place: what the autoencoder learns from."""
 
     seed: int = 0
 
     def take(self, numbers: Sequence[int]) -> Pictures:
-        pictures = [drawn(crowd(self.seed, n, most=8)) for n in numbers]
-        return Pictures(to_tensor([p[:, ::-1] if n % 2 else p for n, p in zip(numbers, pictures, strict=True)]))
+        truths = [scene(self.seed, n) if n % 2 else crowd(self.seed, n, most=8) for n in numbers]
+        return Pictures(to_tensor([drawn(truth) for truth in truths]))
 
 
 def told(seed: int, number: int) -> tuple[SceneTruth, str]:
-    """A sample for what learns words: every other one a scene, every other one a crowd, half with their canonical
-    captions and half in other words."""
-    truth = scene(seed, number) if number % 2 else crowd(seed, number, most=3)
-    return truth, caption(truth, 0 if number % 4 < 2 else derive(seed, "wording", number))
+    """A scene for what learns words: every other one with its canonical caption, every other one in other words."""
+    truth = scene(seed, number)
+    return truth, caption(truth, derive(seed, "wording", number) if number % 2 else 0)
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,8 @@ def measured(contestant: Contestant, kind: str, n: int, out: Path, nouns: list[N
             except LimnerError as refusal:
                 after, error = before, str(refusal)
             seconds = time.perf_counter() - began
-            verdict = obedience(edit, after, reader.read(after[None])[0])
+            seen, best = reader.read(np.stack([after, render(edit.after, *SIZE)]))
+            verdict = obedience(edit, after, seen, best)
             told = {"words": edit.instruction, "refused": error, "seconds": seconds}
             lines.write(json.dumps(told | asdict(verdict)) + "\n")
             lines.flush()
@@ -128,9 +129,9 @@ PAGE = """# Editing, measured
 
 Made by `python recipes/storybook-edit/measure.py`. Edits of Sticker World scenes whose combination of nouns, place and
 time, before or after, is held out: no part of the editor has seen them. The sticker reader, which no editor was trained
-with, says whether what was asked is there, and whether everything else that it can name still is; pixels are compared
-outside of what the edit has a right to change, and count as kept within {alike} of 255 levels. "real" is the true
-picture, read the same way: the ceiling. "unchanged" is the picture as it is.
+with, says whether what was asked is there, and whether it sees all else that it sees in the true picture; pixels are
+compared outside of what the edit has a right to change, and count as kept within {alike} of 255 levels. "real" is the
+true picture, read the same way: the ceiling. "unchanged" is the picture as it is.
 
 {sections}
 ## Seconds

@@ -35,7 +35,7 @@ class Obedience:
     """One edit's verdict.
 
     done: what was asked is there
-    rest: so is everything else that the truth shows, as far as the reader can tell
+    rest: so is everything else that the reader sees in the true picture
     kept: share of the untouched pixels that are as they were, to `ALIKE` levels; None if the edit changes all
     error: how far they are from what they were, mean absolute difference in levels; None likewise
     """
@@ -46,8 +46,8 @@ class Obedience:
     error: float | None
 
 
-def obedience(edit: Edit, after: np.ndarray, reading: Reading) -> Obedience:
-    """Of an edited picture (H, W, 3), uint8, and what the sticker reader sees in it."""
+def obedience(edit: Edit, after: np.ndarray, reading: Reading, best: Reading) -> Obedience:
+    """Of an edited picture (H, W, 3), uint8, what the sticker reader sees in it, and in the true one."""
     height, width = after.shape[:2]
     before = render(edit.before, width, height)
     untouched = ~_touched(edit, reading, before, render(edit.after, width, height))
@@ -55,7 +55,7 @@ def obedience(edit: Edit, after: np.ndarray, reading: Reading) -> Obedience:
     some = untouched.mean() >= LEAST
     return Obedience(
         done(edit, reading),
-        _rest(edit, reading),
+        _rest(edit, reading, best),
         float((apart <= ALIKE).mean()) if some else None,
         float(apart.mean()) if some else None,
     )
@@ -110,13 +110,11 @@ def _related(edit: Edit, new: Sequence[Thing], reading: Reading) -> bool:
     return True
 
 
-def _rest(edit: Edit, reading: Reading) -> bool:
-    truth = edit.after
+def _rest(edit: Edit, reading: Reading, best: Reading) -> bool:
     asked = {thing.noun for things in changed(edit) for thing in things} if edit.kind not in WHOLE else set()
-    wanted = Counter(thing.noun for thing in truth.things if thing.noun not in asked)
-    seen = Counter(thing.noun for thing in reading.things if thing.noun not in asked)
+    wanted, seen = (Counter(thing.noun for thing in each.things if thing.noun not in asked) for each in (best, reading))
     kinds = [kind for kind in WHOLE if kind != edit.kind]
-    return wanted == seen and all(getattr(reading, kind) == getattr(truth, kind) for kind in kinds)
+    return wanted == seen and all(getattr(reading, kind) == getattr(best, kind) for kind in kinds)
 
 
 def _apart(thing: Thing, truth: SceneTruth, seen: Sighting) -> float:
