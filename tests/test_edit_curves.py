@@ -45,7 +45,7 @@ def test_neighbours_of_a_lineup_show_one_place_at_one_time() -> None:
     assert len(shown) == 1
 
 
-@pytest.mark.parametrize("source", [stage.Crowds(), stage.Lineups(), stage.HeldOut()])
+@pytest.mark.parametrize("source", [stage.Views(), stage.Lineups(), stage.HeldOut()])
 def test_data_are_a_function_of_the_samples_numbers(source: Any) -> None:
     both, later = source.take([5, 6]), source.take([6])
     assert all(np.array_equal(getattr(both, name)[1:], getattr(later, name)) for name in vars(both))

@@ -292,6 +292,9 @@ def test_latents_are_those_of_the_pictures_mirrored_or_not(encoded: tuple[Path, 
         mirrored += flipped and not straight
         assert torch.allclose(batch.std[n].log() * 2, batch.mean[n] - 1, atol=2e-2)
     assert 10 < mirrored < 50
+    unflipped = LatentFolder(out, flip=False).take(range(60))
+    assert unflipped.instructions == batch.instructions
+    assert sum(bool((a != b).any()) for a, b in zip(unflipped.before, batch.before, strict=True)) == mirrored
     assert torch.equal(source.take([17, 4]).mean, batch.mean[[17, 4]])
     held_out = source.held_out()
     assert held_out is not None and len(held_out) == 1 and held_out.take([0]).instructions == ("make it 18",)

@@ -28,12 +28,15 @@ INDEX = "latents.json"
 
 
 class LatentFolder:
-    """A folder of latents as training data: a prompt a sample, and of each prompt one of its pairs a draw."""
+    """A folder of latents as training data: a prompt a sample, and of each prompt one of its pairs a draw.
+
+    flip: whether every other draw is of the mirrored pictures
+    """
 
     gives = EditLatents
 
-    def __init__(self, path: Path, *, part: str = "", seed: int = 0) -> None:
-        self.path, self.part, self.seed = path, part, seed
+    def __init__(self, path: Path, *, part: str = "", seed: int = 0, flip: bool = True) -> None:
+        self.path, self.part, self.seed, self.flip = path, part, seed, flip
         try:
             self.index: dict[str, Any] = json.loads(read_file(path / INDEX))
             self.files = [str(name) for name in self.index["files"]]
@@ -67,7 +70,7 @@ class LatentFolder:
 
     def held_out(self) -> LatentFolder | None:
         try:
-            return LatentFolder(self.path, part="val", seed=self.seed)
+            return LatentFolder(self.path, part="val", seed=self.seed, flip=self.flip)
         except BadInput:
             return None
 
@@ -82,7 +85,7 @@ class LatentFolder:
         pairs = self.prompts[_order(self.seed, epoch, len(self.prompts))[place]]
         draw = numpy_rng(self.seed, "latents", number)
         file, row, words = pairs[int(draw.integers(len(pairs)))]
-        mirrored = int(draw.integers(2))
+        mirrored = int(draw.integers(2)) if self.flip else 0
         tensors = _opened(str(self.path / f"{file}.safetensors"))
         try:
             before, mean, logvar = (tensors.get_slice(name)[row, mirrored] for name in ("before", "mean", "logvar"))
