@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "recipes/edits"))
 stage: Any = import_module("stage")
@@ -18,7 +19,11 @@ curves: Any = import_module("curves")
 from limner.edits.triplets import same  # noqa: E402  (after the path)
 from limner.jobs.plots import Point  # noqa: E402  (after the path)
 from limner.stickers.world import combination_is_held_out  # noqa: E402  (after the path)
+from limner.systems.diffusion.pairs import draw_pairs  # noqa: E402  (after the path)
+from limner.systems.diffusion.prompt_to_prompt import Control, PromptToPrompt  # noqa: E402  (after the path)
+from limner.systems.diffusion.sdedit import SDEdit  # noqa: E402  (after the path)
 from limner.systems.reader import Reading, Sighting  # noqa: E402  (after the path)
+from small_diffusion import small_diffusion  # noqa: E402  (after the path)
 
 
 def test_scenes_are_of_the_stage_and_on_its_grid() -> None:
@@ -105,3 +110,14 @@ def test_every_plan_has_the_same_steps_and_a_seed_is_one(monkeypatch: pytest.Mon
     assert [name for name in every if name.startswith("seed-")] == [f"seed-{k}" for k in range(curves.PLAN.seeds)]
     monkeypatch.setattr(curves, "PLAN", curves.TINY)
     assert [name for name in curves.steps() if name.startswith("seed-")] == ["seed-0"]
+
+
+def test_every_method_works_on_latents_with_an_odd_number_of_rows() -> None:
+    model = small_diffusion((12, 20))  # 3 x 5, of which the U-Net's next level has 2 x 3
+    picture = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
+    pairs = draw_pairs(model, "a fox", "a fox at night", [1, 2], steps=2)
+    assert pairs.before.shape == (2, 3, 12, 20) and not torch.equal(pairs.before, pairs.after)
+    assert SDEdit(model).edit(picture, "a fox", steps=2).pictures.shape == (1, 24, 40, 3)
+    held = Control(blend=("fox", "hare"))
+    swapped = PromptToPrompt(model).edit(picture, "a hare", before="a fox", steps=2, inversion="ddim", control=held)
+    assert swapped.pictures.shape == (1, 24, 40, 3)
