@@ -358,6 +358,18 @@ def test_a_small_tokenizer_spells_other_words_and_survives_its_folder(tmp_path):
     assert from_folder(tmp_path / "folder").tokenizer("a fox under boxes", add_special_tokens=False).input_ids == ids
 
 
+def test_a_narrow_model_has_fewer_groups_and_its_folder_says_so(tmp_path):
+    narrow = {"autoencoder": {"widths": (8, 16), "blocks": 1, "groups": 4}, "unet": {"widths": (16,), "groups": 8}}
+    shapes = {"unet": {"attention": (True,), "blocks": 1, "heads": 2} | narrow["unet"]}
+    model = LatentDiffusion(LatentDiffusion.Config(**{**vars(OWN), **narrow, **shapes})).eval()
+    assert model.unet.conv_norm_out.num_groups == 8 and model.autoencoder.decoder.conv_norm_out.num_groups == 4
+    model.save_folder(tmp_path / "folder")
+    again = from_folder(tmp_path / "folder")
+    assert (again.config.unet.groups, again.config.autoencoder.groups) == (8, 4) and same_weights(again, model)
+    drawn = (each.draw("a fox", steps=2, size=(8, 8)).pictures for each in (model, again))
+    assert np.array_equal(*drawn)
+
+
 def test_words_and_text_tower_have_to_fit():
     with pytest.raises(BadInput, match="set text"):
         LatentDiffusion(dataclasses.replace(OWN, words=(*WORDS, "zebra")))
