@@ -180,6 +180,8 @@ def test_candidates_are_ranked_by_direction(
         (["make it night", "--project", "p"], "no editing project"),
         (["tiny.png", "make it night"], "nothing to see in so few pixels"),
         (["vast.png", "make it night"], "the limit is 80 megapixels"),
+        (["photo.png", "make it night", "-o", "photo.png"], "photo.png is a file. Name a folder"),
+        (["film.mp4", "make it night", "-o", "photo.png/in"], "photo.png is a file. Name a folder"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -200,6 +202,9 @@ def test_words_that_models_seldom_read_are_told(editor: Darkens, capsys: pytest.
     cli.run(["edit", "photo.png", "zounds"])
     assert "Not known to storybook-edit, or beyond what it reads: zounds" in capsys.readouterr().err
     assert Path("edited/photo-edited-0.png").exists()
+    told: list[str] = []
+    editing.told_unknown([f"word{number}" for number in range(25)], "m", told.append)
+    assert told[0].endswith("word18, word19 and 5 more")
 
 
 def test_methods_of_two_captions_need_both(editor: Darkens, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -425,3 +430,20 @@ def test_layers_are_saved_beside_the_pictures(
     for wrong in (["--method", "sdedit"], ["--method", "text2live", "--before", "red", "--project", "p"]):
         with pytest.raises(BadInput, match="--layers is for --method text2live"):
             cli.run(["edit", "photo.png", "blue", "--layers", *wrong])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"), [("zounds", "none of the words zounds. It knows a, at, fox"), ("!?", "no words in '!?'")]
+)
+@pytest.mark.parametrize("method", ["sdedit", "prompt-to-prompt"])
+def test_captions_of_unknown_words_alone_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str, words: str, says: str
+) -> None:
+    from small_diffusion import small_diffusion
+
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(PHOTO).save("photo.png")
+    monkeypatch.setattr(editing, "_diffusion", lambda model, method: small_diffusion())
+    with pytest.raises(BadInput) as error:
+        cli.run(["edit", "photo.png", words, "--method", method, "--before", "a fox"])
+    assert says in str(error.value) and not Path("edited").exists()

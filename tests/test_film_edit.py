@@ -1,11 +1,14 @@
 """Films edited by instruction: what frames see of each other, and how much they flicker."""
 
+import errno
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
 import torch
 
-from limner.errors import BadInput
+from limner.errors import BadInput, DiskFull
 from limner.metrics.flicker import Flicker
 from limner.systems.diffusion.film_edit import edit_film
 from limner.systems.diffusion.instruct_pix2pix import InstructPix2Pix
@@ -182,3 +185,32 @@ def test_the_verb_tells_films_from_pictures(saved, tmp_path, capsys):
     assert "film-make-it-day.mp4" in capsys.readouterr().out
     with pytest.raises(BadInput, match="by themselves"):
         run(["edit", str(source), "photo.png", *order])
+
+
+def test_a_full_disk_leaves_nothing_half_done(saved, tmp_path, monkeypatch):
+    from limner.jobs import film_edits
+    from limner.jobs.editing import Order
+
+    source = write_film(tmp_path / "film.mp4", [np.repeat(frame, 2, 0) for frame in film(2)])
+
+    def no_room(*marks):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(film_edits, "mark_mp4", no_room)
+    with pytest.raises(DiskFull, match=r"out/film-make-it-night\.mp4"):
+        list(film_edits.edit_films(saved, [source], "make it night", tmp_path / "out", Order(steps=1)))
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_damaged_film_says_where():
+    from limner.jobs.film_edits import _decoded
+
+    class Damaged:
+        def decode(self, video):
+            yield av.VideoFrame.from_ndarray(film(1)[0], format="rgb24")
+            raise av.error.InvalidDataError(1094995529, "Invalid data found")
+
+    frames = _decoded(Damaged(), Path("film.mp4"))
+    assert np.array_equal(next(frames), film(1)[0])
+    with pytest.raises(BadInput, match=r"film\.mp4 is damaged behind its frame 1: Invalid data"):
+        next(frames)

@@ -31,6 +31,7 @@ from limner.systems.diffusion.latent import LatentDiffusion
 from limner.train import best_device
 
 MOST_WORDS, MOST_LETTERS = 300, 3000  # of an instruction; text towers read 77 tokens
+MOST_TOLD = 20  # words that aren't known
 GLANCE, PATIENCE = 2.0, 20.0  # seconds of editing, after which the time left is shown, and is told if it is long
 
 Progress = Callable[[int, int, str], None]
@@ -115,6 +116,7 @@ def edit(
     progress: hears how far it has come: in the method's steps, or in pictures, where it has none
     """
     check_words(words, told)
+    check_out(out)
     givens = named_pictures(paths, out)
     editor = Editor.open(model, order)
     ranked = ranking(model, editor, words, order)
@@ -227,9 +229,17 @@ def check_words(words: str, told: Told) -> None:
         told("Nothing in this is in Latin letters. Models that were trained on English mostly don't follow it.")
 
 
+def check_out(out: Path) -> None:
+    """BadInput if there can't be a folder for results, before anything is made for it."""
+    there = next(path for path in (out, *out.parents) if path.exists())
+    if not there.is_dir():
+        raise BadInput(f"-o {out}: {there} is a file. Name a folder for the results.")
+
+
 def told_unknown(unknown: Sequence[str], model: str, told: Told) -> None:
     if unknown:
-        told(f"Not known to {model}, or beyond what it reads: {', '.join(unknown)}")
+        more = f" and {len(unknown) - MOST_TOLD} more" if len(unknown) > MOST_TOLD else ""
+        told(f"Not known to {model}, or beyond what it reads: {', '.join(unknown[:MOST_TOLD])}{more}")
 
 
 # ------------------------------------------------------------------------------------------------ what edits
@@ -286,6 +296,11 @@ METHODS: dict[str, Callable[[str], Edits]] = {
 
 def _diffusion(model: str, method: str) -> LatentDiffusion:
     system = load(model)
+    if isinstance(system, InstructPix2Pix):
+        raise CannotDo(
+            f"{model} is an editor that follows instructions: leave --method out. --method {method} needs a "
+            "text-to-image model."
+        )
     if not isinstance(system, LatentDiffusion):
         raise CannotDo(
             f"--method {method} needs a text-to-image model of latent diffusion, and {model} is a "

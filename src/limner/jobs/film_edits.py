@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -15,10 +16,11 @@ import numpy as np
 from limner.errors import BadInput, MissingExtra
 from limner.film.encode import encode_segment
 from limner.jobs.drawing import TRAINED
-from limner.jobs.editing import Clock, Editor, Order, Progress, check_words
+from limner.jobs.editing import Clock, Editor, Order, Progress, check_out, check_words
 from limner.jobs.sources import Told
 from limner.metrics.flicker import Flicker
 from limner.provenance import mark_mp4
+from limner.runs import explained
 from limner.systems.diffusion.film_edit import edit_film
 from limner.systems.diffusion.instruct_pix2pix import InstructPix2Pix
 
@@ -41,16 +43,16 @@ def edit_films(
     noise for every frame.
     """
     check_words(words, told)
+    check_out(out)
     if order.count > 1 or order.sheet or order.layers or order.project is not None:
         raise BadInput("A film has one edit: leave -n, --sheet, --layers and --project out.")
     editor = Editor.open(model, order)
     stem = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:60] or "edited"
-    out.mkdir(parents=True, exist_ok=True)
     for path in paths:
         target = out / f"{path.stem}-{stem}.mp4"
         recipe = {"film": path.name, "words": words, "model": model, **editor.recipe(order), "seed": order.seed}
-        with TemporaryDirectory(dir=out) as folder:
-            made, flicker = _edited(editor, path, words, order, Path(folder), told, progress)
+        with explained(target, path.stat().st_size if path.is_file() else 0), _scratch(out) as folder:
+            made, flicker = _edited(editor, path, words, order, folder, told, progress)
             mark_mp4(made, TRAINED, recipe, words)
             made.replace(target)
         moved = f"  flicker {flicker.value().value:.2f} of 255" if flicker.average.n else ""
@@ -76,7 +78,7 @@ def _edited(
             stream = film.streams.video[0]
             stream.thread_type = "AUTO"
             rate = Fraction(stream.average_rate or 25)
-            frames = (_even(frame.to_ndarray(format="rgb24")) for frame in film.decode(stream))
+            frames = _decoded(film, path)
             first = next(frames, None)
             if first is None:
                 raise BadInput(f"{path} has no pictures in it.")
@@ -105,8 +107,27 @@ def _edited(
             silent = folder / "silent.mp4"
             encode_segment(edits(), silent, size=size, fps=rate)
     except (av.FFmpegError, OSError) as error:
-        raise BadInput(f"{path} can't be read as a film: {error}") from None
+        raise BadInput(f"{path} can't be read as a film: {error.strerror or error}.") from None
     return _with_sound(silent, path, folder / "film.mp4", told), flicker
+
+
+def _decoded(film: Any, path: Path) -> Iterator[np.ndarray]:
+    """The frames of an open film, uint8 (H, W, 3)."""
+    done = 0
+    try:
+        for frame in film.decode(video=0):
+            yield _even(frame.to_ndarray(format="rgb24"))
+            done += 1
+    except _av().FFmpegError as error:
+        raise BadInput(f"{path} is damaged behind its frame {done}: {error.strerror}. Cut it there first.") from None
+
+
+@contextmanager
+def _scratch(out: Path) -> Iterator[Path]:
+    """A folder for what is unfinished, in the folder for the results, on the same disk."""
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out) as folder:
+        yield Path(folder)
 
 
 def _frames(
@@ -142,6 +163,8 @@ def _with_sound(silent: Path, source: Path, out: Path, told: Told) -> Path:
                             packet.stream = copy
                             target.mux(packet)
         except (av.FFmpegError, ValueError) as error:
+            if isinstance(error, OSError):  # such as a full disk
+                raise
             told(f"{source}: its sound doesn't fit into an MP4 file and is left out ({error}).")
             return silent
     return out

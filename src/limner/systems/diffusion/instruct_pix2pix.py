@@ -30,7 +30,6 @@ from limner.systems.diffusion.pictures import check_picture, resized
 Resize = Literal["whole", "published"]
 
 MOST_STRETCHED = 4  # times the resolution that a working picture's longer side may have
-MOST_NAMED = 200  # words in a message
 
 
 @dataclass(frozen=True)
@@ -296,22 +295,6 @@ class InstructPix2Pix(Parts, System):
         if resize == "whole":
             return resized(picture, (size[1], size[0]))
         return np.array(ImageOps.fit(Image.fromarray(picture), size, Image.Resampling.LANCZOS))
-
-    def unknown(self, words: str) -> tuple[str, ...]:
-        """The words that this model's own small tokenizer has never seen; none where it is CLIP's. BadInput if they are
-        all of them."""
-        if not self.config.words:
-            return ()
-        said = dict.fromkeys("".join(letter if letter.isalpha() else " " for letter in words.lower()).split())
-        unknown = tuple(word for word in said if word not in set(self.config.words))
-        if said and len(unknown) == len(said):
-            known = sorted(self.config.words)
-            more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
-            raise BadInput(
-                f"This model knows none of the words {', '.join(unknown[:MOST_NAMED])}. It knows "
-                f"{', '.join(known[:MOST_NAMED])}{more}."
-            )
-        return unknown
 
     # In the ecosystem's layout
 

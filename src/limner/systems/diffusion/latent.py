@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 Sampler = Literal["ddim", "euler", "euler_ancestral", "dpm_solver"]
 
+MOST_NAMED = 200  # words in a message
+
 
 @dataclass(frozen=True)
 class Autoencoder:
@@ -134,6 +136,20 @@ class Parts:
         ).input_ids
         states: Tensor = self.text(tokens.to(self.device)).last_hidden_state
         return states
+
+    def unknown(self, words: str) -> tuple[str, ...]:
+        """The words that this model's own small tokenizer has never seen; none where it is CLIP's. BadInput if it knows
+        none of them."""
+        if not self.config.words or not words.strip():
+            return ()
+        said = dict.fromkeys("".join(letter if letter.isalpha() else " " for letter in words.lower()).split())
+        unknown = tuple(word for word in said if word not in set(self.config.words))
+        if len(unknown) == len(said):
+            known = sorted(self.config.words)
+            more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
+            none = f"none of the words {', '.join(unknown[:MOST_NAMED])}" if unknown else f"no words in {words!r}"
+            raise BadInput(f"This model knows {none}. It knows {', '.join(known[:MOST_NAMED])}{more}.")
+        return unknown
 
     def unread(self, words: str) -> tuple[str, ...]:
         """The words of a text that come after the last token that fits in."""

@@ -355,6 +355,7 @@ class PromptToPrompt:
         progress: hears `(done, total)`, evaluations of the U-Net for one row, at the start and as it goes
         """
         model = self.model
+        unknown = model.unknown(words)
         found = steps * (1 + fixed_points)
         optimised = found + steps * NULL_TEXT_ROWS * (inversion == "null-text")
         total = optimised + count * steps * DRAWN_ROWS
@@ -384,7 +385,7 @@ class PromptToPrompt:
                 drawn = lambda step, _, first=first: came_to(first + (step + 1) * DRAWN_ROWS)
                 latents = self.sample(path[-1], texts, away, guidance, control or drawn_control(each), held, drawn)
                 edited.append(model.decode(latents[1:]))
-        return Drawing(refitted(torch.cat(edited), picture), None, seeds, model.unread(words))
+        return Drawing(refitted(torch.cat(edited), picture), None, seeds, (*unknown, *model.unread(words)))
 
     def sample(
         self,

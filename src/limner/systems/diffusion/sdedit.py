@@ -51,6 +51,7 @@ class SDEdit:
         progress: hears `(done, total)`, steps of the sampler, at the start and after each
         """
         model = self.model
+        unknown = model.unknown(words)
         watch = diffusion.counting(progress, count * steps_of(strength, steps))
         seeds = tuple(range(seed, seed + count))
         pixels = fitted(picture, model)
@@ -59,7 +60,7 @@ class SDEdit:
             model.decode(self.latent(pixels, each, text, away, steps, guidance, strength, sampler, watch))
             for each in seeds
         ]
-        return Drawing(refitted(torch.cat(edited), picture), None, seeds, model.unread(words))
+        return Drawing(refitted(torch.cat(edited), picture), None, seeds, (*unknown, *model.unread(words)))
 
     def latent(
         self,
