@@ -135,7 +135,7 @@ def fresh(kind: str, config: Any, seed: int = 0) -> Any:
 def autoencoder() -> None:
     """Pictures to 9 x 16 latents and back."""
     config = KLAutoencoder.Config(
-        SHAPE, kl=0.01, discriminator_start=1_000_000, discriminator_width=8, learning_rate=1.5e-3
+        SHAPE, kl=0.01, discriminator_start=1_000_000, discriminator_width=8, learning_rate=1e-3
     )
     train("autoencoder", "kl-autoencoder", fresh("kl-autoencoder", config), stage.Views(), PLAN.autoencoder, 4)
 
