@@ -64,6 +64,14 @@ def test_it_is_the_published_one_at_full_size() -> None:
     assert result.passed, "\n".join(result.lines)
 
 
+def test_it_edits_in_half_the_precision() -> None:
+    model = editor()
+    whole = model.edit(PICTURE, "a fox", **QUICK).pictures.astype(int)
+    half = model.to(torch.bfloat16).edit(PICTURE, "a fox", **QUICK)
+    assert isinstance(half, Edited) and half.latents.dtype == torch.float32
+    assert np.abs(half.pictures - whole).mean() < 0.1 * whole.std()
+
+
 # From a text-to-image model
 
 

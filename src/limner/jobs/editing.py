@@ -117,6 +117,11 @@ def edit(
     """
     check_words(words, told)
     check_out(out)
+    if missing := next((path for path in paths if not path.exists()), None):
+        raise BadInput(
+            f"There is no {missing}. Pictures come first, and then what to do, in quotes: "
+            'limner edit photo.png "make it night".'
+        )
     givens = named_pictures(paths, out)
     editor = Editor.open(model, order)
     ranked = ranking(model, editor, words, order)
@@ -335,7 +340,8 @@ class Editor:
         parameters = signature(system.edit).parameters
         if wrong := [OPTIONS[keyword] for keyword in order.settings() if keyword not in parameters]:
             able = ", ".join(option for keyword, option in OPTIONS.items() if keyword in parameters)
-            raise CannotDo(f"{method} takes no {' and no '.join(wrong)} to edit; it takes {able or 'none of these'}.")
+            who, wrongly = order.method or model, " and no ".join(wrong)
+            raise CannotDo(f"{who} takes no {wrongly} to edit; it takes {able or 'none of these'}.")
         if method in ("prompt-to-prompt", "text2live") and not order.before:
             raise BadInput(
                 f"{method} goes from caption to caption: write what the picture is to show as the words, and what it "
