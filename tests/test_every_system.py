@@ -159,8 +159,9 @@ READER = StickerReader.Config(
     features=16,
 )
 SCRIPT = Script(
-    READER.places, READER.times, READER.seasons, READER.weathers, READER.styles, READER.nouns, READER.colours
-)
+    READER.places, READER.times, READER.seasons, READER.weathers, READER.styles, READER.nouns, ("foxes", "trees"),
+    READER.colours,
+)  # fmt: skip
 RETOUCHER = Retoucher.Config(("gone", "red"), READER.nouns, widths=(8, 8), told=8)
 CASES = {
     "pixelnn": Case(
