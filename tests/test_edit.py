@@ -388,6 +388,18 @@ def test_a_long_edit_tells_how_long_it_takes(monkeypatch: pytest.MonkeyPatch) ->
     assert told == ["About 8 min 30 s for the rest. Ctrl-C stops at any time; what is written stays."]
 
 
+def test_stopping_loses_nothing_that_was_written(editor: Darkens, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped_at_the_fifth_step(bar: object, done: int, total: int, told: str = "") -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    Image.fromarray(PHOTO).save("second.png")
+    monkeypatch.setattr("limner.cli.making.Bar.count", stopped_at_the_fifth_step)
+    with pytest.raises(KeyboardInterrupt):
+        cli.run(["edit", "photo.png", "second.png", "darker"])
+    assert [file.name for file in Path("edited").iterdir()] == ["photo-darker-0.png"]
+
+
 def test_every_method_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """From nothing to everything, never back, through the command line; what is written is as without listening."""
     from limner.systems.diffusion.text2live import Text2LIVE
