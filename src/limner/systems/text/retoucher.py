@@ -57,7 +57,7 @@ class Retoucher(System):
         self.grow = nn.ModuleList(nn.Conv2d(b + a, a, 3, padding=1) for a, b in pairwise(widths))
         self.up = nn.ModuleList(Block(width, config.told) for width in widths[:-1])
         self.norm = nn.GroupNorm(8, widths[0])
-        self.head = nn.Conv2d(widths[0], 4 * (3 + 1), 3, padding=1)
+        self.head = nn.Conv2d(widths[0], 4 * (3 + 3 + 1), 3, padding=1)
         nn.init.zeros_(self.head.get_parameter("weight"))
         self.players = {
             "retoucher": Player((self,), adamw(config.rate, decay=0.01), waning(config.steps), ema=0.998, clip=1.0)
@@ -87,8 +87,9 @@ class Retoucher(System):
         for level in reversed(range(len(self.grow))):
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
             x = self.up[level](self.grow[level](torch.cat([x, passed[level]], 1)), told)
-        out = F.pixel_shuffle(self.head(F.silu(self.norm(x))), 2)
-        return pictures + out[:, :3], out[:, 3:]
+        scale, shift, cover = F.pixel_shuffle(self.head(F.silu(self.norm(x))), 2).split([3, 3, 1], 1)
+        # Another light is about a scale and a shift of the colours that are there; what goes is a scale of nothing.
+        return pictures * (1 + scale) + shift, cover
 
     def play(self, batch: Retouched, rng: Rng) -> Game:
         """What is painted is compared where something changes, the cover with where that is."""
