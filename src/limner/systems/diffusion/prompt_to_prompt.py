@@ -349,8 +349,8 @@ class PromptToPrompt:
         Nothing here is left to chance. Where no `control` says otherwise, each seed draws for how many steps the words'
         maps (0.4 to all of them) and self-attention (0.2 to 0.8) are the source's: the more, the more stays.
 
-        inversion: null-text, as published, takes up to six times as long as all the rest; negative-prompt; direct, which puts
-            the source back on the inverted latents at each step (Ju et al. 2023); or ddim alone
+        inversion: null-text, as published, takes up to six times as long as all the rest; negative-prompt; direct,
+            which puts the source back on the inverted latents at each step (Ju et al. 2023); or ddim alone
         fixed_points: `again` of `invert`
         progress: hears `(done, total)`, evaluations of the U-Net for one row, at the start and as it goes
         """
