@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limner.errors import BadInput
+from limner.hub import load
 from limner.stickers.edits import EDITS
+from limner.stickers.obedience import obedience
 from limner.stickers.orders import CHANGES, Orders, Retouches, scene_of, script, trained_edit
-from limner.stickers.world import combination_is_held_out
+from limner.stickers.world import combination_is_held_out, render
 from limner.systems.reader import Reading, Sighting, StickerReader
 from limner.systems.text.dalle_mini import DalleMini
 from limner.systems.text.layout_painter import LayoutPainter
@@ -263,3 +265,18 @@ def test_words_that_ask_for_nothing_are_told_so() -> None:
         editor((Step(GONE, 1),)).edit(shown(), "xyzzy")
     with pytest.raises(BadInput, match=r"doesn't see what 'move' asks of this picture\. It sees: fox, tree"):
         editor(()).edit(shown(), "move")
+
+
+def test_the_editor_that_ships_obeys_and_keeps_the_rest(sticker_art: Path) -> None:
+    model, reader = load("storybook-edit"), load("sticker-reader")
+    assert isinstance(model, StorybookEdit) and isinstance(reader, StickerReader)
+    found = []
+    for kind in ("remove", "move", "time"):
+        for number in range(4):
+            asked = trained_edit(11, number, kind=kind, held_out=True)
+            after = model.edit(render(asked.before, 256, 144), asked.instruction).pictures
+            real = render(asked.after, 256, 144)
+            seen, best = reader.read(np.stack([after[0], real]))
+            found.append(obedience(asked, after[0], seen, best))
+    kept = [verdict.kept for verdict in found if verdict.kept is not None]
+    assert sum(verdict.done for verdict in found) >= 9 and min(kept) > 0.9

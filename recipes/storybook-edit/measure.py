@@ -11,7 +11,7 @@ import json
 import math
 import statistics
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,8 @@ def measured(contestant: Contestant, kind: str, n: int, out: Path, nouns: list[N
             seconds = time.perf_counter() - began
             seen, best = reader.read(np.stack([after, render(edit.after, *SIZE)]))
             verdict = obedience(edit, after, seen, best)
+            if error:  # the picture as it was may happen to pass
+                verdict = replace(verdict, done=False)
             told = {"words": edit.instruction, "refused": error, "seconds": seconds}
             lines.write(json.dumps(told | asdict(verdict)) + "\n")
             lines.flush()

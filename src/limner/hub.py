@@ -30,9 +30,10 @@ SINGLE_FILES = (".ckpt", ".safetensors", ".pt", ".pth", ".bin")
 def load(name: str | Path) -> System:
     """A system with its weights, ready to use.
 
-    name: a model that ships with limner ("storybook", "sticker-reader"), a run directory or one of its checkpoints, a
-    model folder, a diffusers folder, a hub id ("owner/name", already on this machine), or a single-file checkpoint of
-    Stable Diffusion v1 or InstructPix2Pix. Anything else is `BadInput`; a damaged file is `BadCheckpoint`.
+    name: a model that ships with limner ("storybook", "storybook-edit", "sticker-reader"), a run directory or one of
+    its checkpoints, a model folder, a diffusers folder, a hub id ("owner/name", already on this machine), or a
+    single-file checkpoint of Stable Diffusion v1 or InstructPix2Pix. Anything else is `BadInput`; a damaged file is
+    `BadCheckpoint`.
     """
     path = Path(name)
     if path.is_dir():

@@ -121,8 +121,8 @@ class Edit:
     seed: int = 0
     """The same seed makes the same edit."""
     model: str = "storybook-edit"
-    """A run, a model or diffusers folder, a hub id on this machine, or a single-file checkpoint. storybook-edit doesn't
-    ship yet."""
+    """A run, a model or diffusers folder, a hub id on this machine, or a single-file checkpoint. storybook-edit ships,
+    and knows the Sticker World's pictures only."""
     method: str | None = None
     """How: instruct-pix2pix (instructions; what the model itself can do), or sdedit, prompt-to-prompt, text2live, which
     go from caption to caption."""

@@ -43,7 +43,7 @@ class StorybookEdit(System):
         retoucher: Retoucher.Config
         cell: int = 8  # pixels
         top_k: int = 8
-        temperature: float = 0.7
+        temperature: float = 0.4
 
         def __post_init__(self) -> None:
             parts: dict[str, type] = {
