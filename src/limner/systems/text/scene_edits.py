@@ -236,7 +236,8 @@ class Script:
         return [side, left, ("bottom", piece.bottom) if piece.bottom != old.bottom else None]
 
     def read(self, row: Sequence[int], scene: Scene, instruction: str) -> tuple[Step, ...]:
-        """The program of a row of tokens for a scene. What makes no sense is left out."""
+        """The program of a row of tokens for a scene. What makes no sense is left out, and so is what would change
+        things that the instruction doesn't name."""
         tokens, named = self.tokens, self.named(instruction)
         steps: list[Step] = []
         going: list[Step] = []
@@ -247,7 +248,7 @@ class Script:
             change, slot, mention = values.get("change"), values.get("slot", 0), values.get("named", 0)
             if max(slot, values.get("where", 0)) > len(scene.things) or mention > len(named):
                 continue
-            if told[0][0] not in ("change", "named"):
+            if told[0][0] not in ("change", "named") or (slot and scene.things[slot - 1].noun not in named):
                 continue
             if change in self.colours or change == GONE or change in self.wholes:
                 if bool(slot) == (change not in self.wholes):
