@@ -145,7 +145,7 @@ Median for one edit, at 256 x 144, on two CPU cores that did other work, too.
 
 SECTION = """## {title}
 
-{n} edits of each kind (fewer where the table says so). Shares in per cent, with standard errors.
+{n} edits of each kind. Shares in per cent, with standard errors.
 
 ### Was it done?
 
