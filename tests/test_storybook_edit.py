@@ -19,7 +19,7 @@ from limner.systems.reader import Reading, Sighting, StickerReader
 from limner.systems.text.dalle_mini import DalleMini
 from limner.systems.text.layout_painter import LayoutPainter
 from limner.systems.text.patch_codes import PatchCodes
-from limner.systems.text.retoucher import Retoucher, touched
+from limner.systems.text.retoucher import Retoucher, filled, touched
 from limner.systems.text.scene_edits import GONE, PUT, Piece, Scene, Script, Step, program
 from limner.systems.text.storybook import Storybook
 from limner.systems.text.storybook_edit import StorybookEdit
@@ -121,6 +121,14 @@ def test_retouches_change_nothing_outside_of_their_region(sticker_art: Path) -> 
     assert not any(
         combination_is_held_out(truth) for k in range(16) for truth in (source.changed(k)[0], source.changed(k)[3])
     )
+
+
+def test_regions_are_filled_from_both_sides() -> None:
+    row = torch.tensor([0.0, 9.0, 9.0, 9.0, 4.0, 9.0]).expand(1, 3, 2, 6)
+    region = torch.tensor([[False, True, True, True, False, True], [True] * 6])[None, None]
+    found = filled(row, region)
+    assert torch.equal(found[0, 0, 0], torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0, 4.0]))
+    assert torch.equal(found[0, :, 1], row[0, :, 1])
 
 
 # An editor whose parts do what they are told to
@@ -229,6 +237,15 @@ def test_a_new_thing_is_the_storybooks_and_takes_its_colour() -> None:
     assert (made[16:64, 80:128] == (0, 0, 255)).all() and (made[80:, 200:] == shown()[80:, 200:]).all()
     dyed = editor((Step(PUT, 0, replace(new, colour="red")),)).edit(shown(), WORDS).pictures[0]
     assert (dyed[16:64, 80:128] == 255).all()
+
+
+def test_what_stands_nearer_is_in_front_of_what_is_put() -> None:
+    fox, _ = SCENE.things
+    made = editor((Step(PUT, 0, Piece("tree", "", 6, 1, 9)),)).edit(shown(), WORDS).pictures[0]
+    assert square(fox) <= red(made)
+    assert (made[24:48, 8:16] == (0, 0, 255)).all()
+    before = editor((Step(PUT, 0, Piece("tree", "", 6, 1, 11)),)).edit(shown(), WORDS).pictures[0]
+    assert not square(fox) & red(before)
 
 
 def test_elsewhere_everything_but_what_goes_is_laid_upon_the_new_place() -> None:

@@ -50,14 +50,15 @@ class Retoucher(System):
         widths = config.widths
         self.change = nn.Embedding(len(config.changes), config.told)
         self.noun = nn.Embedding(1 + len(config.nouns), config.told)  # 0: the picture as a whole
-        self.stem = nn.Conv2d(4 * (3 + 1), widths[0], 3, padding=1)  # colours and region, four pixels a cell
+        # Colours, the same filled from both sides, region and height, four pixels a cell
+        self.stem = convolution(4 * (3 + 3 + 1 + 1), widths[0], 3)
         self.down = nn.ModuleList(Block(width, config.told) for width in widths)
-        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths))
+        self.shrink = nn.ModuleList(convolution(a, b, 4, stride=2) for a, b in pairwise(widths))
         self.bottom = Block(widths[-1], config.told)
-        self.grow = nn.ModuleList(nn.Conv2d(b + a, a, 3, padding=1) for a, b in pairwise(widths))
+        self.grow = nn.ModuleList(convolution(b + a, a, 3) for a, b in pairwise(widths))
         self.up = nn.ModuleList(Block(width, config.told) for width in widths[:-1])
         self.norm = nn.GroupNorm(8, widths[0])
-        self.head = nn.Conv2d(widths[0], 4 * (3 + 3 + 1), 3, padding=1)
+        self.head = convolution(widths[0], 4 * (3 + 3 + 1 + 1), 3)
         nn.init.zeros_(self.head.get_parameter("weight"))
         self.players = {
             "retoucher": Player((self,), adamw(config.rate, decay=0.01), waning(config.steps), ema=0.998, clip=1.0)
@@ -76,7 +77,9 @@ class Retoucher(System):
                 f"x {pictures.shape[-2]}."
             )
         told = self.change(changes) + self.noun(nouns)
-        x = self.stem(F.pixel_unshuffle(torch.cat([pictures, regions.to(pictures)], 1), 2))
+        behind = filled(pictures, regions)
+        height = torch.linspace(-1, 1, pictures.shape[-2], device=pictures.device)[:, None].expand_as(regions)
+        x = self.stem(F.pixel_unshuffle(torch.cat([pictures, behind, regions.to(pictures), height], 1), 2))
         passed = []
         for level, block in enumerate(self.down):
             x = block(x, told)
@@ -87,9 +90,10 @@ class Retoucher(System):
         for level in reversed(range(len(self.grow))):
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
             x = self.up[level](self.grow[level](torch.cat([x, passed[level]], 1)), told)
-        scale, shift, cover = F.pixel_shuffle(self.head(F.silu(self.norm(x))), 2).split([3, 3, 1], 1)
-        # Another light is about a scale and a shift of the colours that are there; what goes is a scale of nothing.
-        return pictures * (1 + scale) + shift, cover
+        scale, shift, gone, cover = F.pixel_shuffle(self.head(F.silu(self.norm(x))), 2).split([3, 3, 1, 1], 1)
+        # What goes shows what is behind it, about; another light is about a scale and a shift of the colours.
+        shown = torch.lerp(pictures, behind, (gone - 2).sigmoid().to(pictures))
+        return shown * (1 + scale) + shift, cover
 
     def play(self, batch: Retouched, rng: Rng) -> Game:
         """What is painted is compared where something changes, the cover with where that is."""
@@ -123,16 +127,21 @@ class Retoucher(System):
         return torch.stack([shown, self.retouch(before, regions, nouns, changes)[0], after], 1).flatten(0, 1)
 
 
+def convolution(before: int, after: int, size: int, stride: int = 1) -> nn.Conv2d:
+    """Beyond its edges a picture goes on as it ends there: with zeros, edges would have a light of their own."""
+    return nn.Conv2d(before, after, size, stride, padding=1, padding_mode="replicate")
+
+
 class Block(nn.Module):
     """(B, width, h, w) -> the same, as it is told to: two convolutions beside the way through."""
 
     def __init__(self, width: int, told: int) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(8, width)
-        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.first = convolution(width, width, 3)
         self.told = nn.GroupNorm(8, width, affine=False)
         self.telling = nn.Linear(told, 2 * width)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.second = convolution(width, width, 3)
         nn.init.zeros_(self.second.get_parameter("weight"))
 
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
@@ -140,6 +149,21 @@ class Block(nn.Module):
         y = self.told(self.first(F.silu(self.norm(x)))) * (1 + scale) + shift
         out: Tensor = x + self.second(F.silu(y))
         return out
+
+
+def filled(pictures: Tensor, regions: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) whose regions (B, 1, H, W) are filled from their left and right ends, row by row.
+
+    A row that is all region stays as it is.
+    """
+    width = pictures.shape[-1]
+    at = torch.arange(width, device=pictures.device).expand_as(regions)
+    left = torch.where(regions, -1, at).cummax(-1).values  # the next pixel outside, to the left; -1: there is none
+    right = torch.where(regions, width, at).flip(-1).cummin(-1).values.flip(-1)
+    left, right = torch.where(left < 0, right, left), torch.where(right >= width, left, right)
+    one, other = (pictures.gather(-1, end.clamp(0, width - 1).expand_as(pictures)) for end in (left, right))
+    share = (at - left) / (right - left).clamp(min=1)
+    return torch.where((left >= width) | ~regions, pictures, torch.lerp(one, other, share.to(pictures)))
 
 
 def touched(before: Tensor, after: Tensor) -> Tensor:

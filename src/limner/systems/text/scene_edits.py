@@ -38,6 +38,11 @@ class Piece:
         down = self.bottom - self.side / 2 - other.bottom + other.side / 2
         return float((across**2 + down**2) ** 0.5)
 
+    def meets(self, other: Piece) -> bool:
+        """Whether two squares have cells in common."""
+        across = self.left < other.left + other.side and other.left < self.left + self.side
+        return across and self.bottom - self.side < other.bottom and other.bottom - other.side < self.bottom
+
 
 @dataclass(frozen=True)
 class Scene:

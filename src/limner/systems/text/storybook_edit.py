@@ -126,30 +126,37 @@ class StorybookEdit(System):
         """A program's picture (1, 3, 144, 256), and where it is not the old one to the bit (1, 1, 144, 256)."""
         before, touched = picture, torch.zeros_like(picture[:, :1], dtype=torch.bool)
         after = self.config.script.followed(scene, steps)
+        gone = [step.slot for step in steps if step.change == GONE]
         layers = {
             step.slot: self._lifted(before, scene.things[step.slot - 1])
             for step in steps
             if step.change == PUT and step.slot
         }
         if after.place != scene.place:
-            picture, new = self._elsewhere(before, scene, after, [step.slot for step in steps if step.change == GONE])
+            picture, new = self._elsewhere(before, scene, after, gone)
             touched |= new
         for step in steps:
             if step.change in (PUT, after.place) or (step.change == GONE and after.place != scene.place):
                 continue
             picture, new = self._retouched(picture, scene.things[step.slot - 1] if step.slot else None, step.change)
             touched |= new
-        for step in steps:
-            if step.piece is not None:
-                if step.slot:
-                    layer = _shifted(layers[step.slot], scene.things[step.slot - 1], step.piece, self.config.cell)
-                else:
-                    layer = self._painted(after, step.piece)
-                picture, new = over(layer, picture), layer[:, 3:] > -1 + 1 / 127.5
-                if step.piece.colour and not step.slot:
-                    picture, dyed = self._retouched(picture, step.piece, step.piece.colour)
-                    new = new | dyed
-                touched |= new
+        staying = sorted(
+            (thing for slot, thing in enumerate(scene.things, 1) if slot not in gone), key=lambda thing: thing.bottom
+        )
+        put = [(step.slot, step.piece) for step in steps if step.piece is not None]
+        for slot, piece in sorted(put, key=lambda each: each[1].bottom):
+            if slot:
+                layer = _shifted(layers[slot], scene.things[slot - 1], piece, self.config.cell)
+            else:
+                layer = self._painted(after, piece)
+            picture, new = over(layer, picture), layer[:, 3:] > -1 + 1 / 127.5
+            if piece.colour and not slot:
+                picture, dyed = self._retouched(picture, piece, piece.colour)
+                new = new | dyed
+            for nearer in staying:
+                if nearer.bottom > piece.bottom and nearer.meets(piece):
+                    picture = over(self._lifted(before, nearer), picture)
+            touched |= new
         return picture, touched
 
     def _retouched(self, picture: Tensor, piece: Piece | None, change: str) -> tuple[Tensor, Tensor]:
