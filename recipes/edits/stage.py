@@ -26,14 +26,11 @@ from limner.runs import write_bytes, write_json
 from limner.stickers.captions import caption
 from limner.stickers.edits import EDITS, Edit, words
 from limner.stickers.kinds import to_tensor
-from limner.stickers.source import coarse_side, simplified
+from limner.stickers.source import scattered, simplified
 from limner.stickers.vocabulary import noun
 from limner.stickers.world import (
-    COLUMNS,
-    ROWS,
     Draws,
     SceneTruth,
-    Thing,
     combination_is_held_out,
     compose,
     render,
@@ -71,26 +68,11 @@ def crowd(seed: int, number: int, *, most: int = 5, together: int = 1) -> SceneT
     attempt = 0
     while True:
         draw = numpy_rng(seed, "crowd", number, attempt)
-        truth = SceneTruth(place, time, "clear", "summer", "fluent", 0, scattered(draw, place, local, most))
+        things = scattered(draw, place, local, 1 + int(draw.integers(most)))
+        truth = SceneTruth(place, time, "clear", "summer", "fluent", 0, things)
         if truth.things and not combination_is_held_out(truth):
             return truth
         attempt += 1
-
-
-def scattered(draw: np.random.Generator, place: str, pool: Sequence[object], most: int) -> tuple[Thing, ...]:
-    """One to `most` things of these nouns, none hiding another, on the grid of even cells."""
-    things: list[Thing] = []
-    taken: set[tuple[int, int]] = set()
-    for _ in range(1 + int(draw.integers(most))):
-        what = pool[int(draw.integers(len(pool)))]
-        side = coarse_side(what)
-        left = 2 * int(draw.integers((COLUMNS - side) // 2 + 1))
-        bottom = side + 2 * int(draw.integers((ROWS - side) // 2 + 1))
-        cells = {(x, y) for x in range(left, left + side) for y in range(bottom - side, bottom)}
-        if not cells & taken:
-            taken |= cells
-            things.append(Thing(what.name, None, "normal", zones(what.name, place)[0], left, bottom, side))
-    return tuple(things)
 
 
 def drawn(truth: SceneTruth) -> np.ndarray:

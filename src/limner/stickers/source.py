@@ -138,7 +138,7 @@ class Collages:
         while True:
             place = PLACES[int(draw.integers(len(PLACES)))].name
             local = [what for what in storybook_nouns() if zones(what.name, place)]
-            things = _scattered(draw, place, local, self.most)
+            things = scattered(draw, place, local, self.most)
             time = "night" if place == "space" else ("day", "dusk", "night")[int(draw.integers(3))]
             truth = SceneTruth(place, time, "clear", "summer", "fluent", 0, things)
             if not combination_is_held_out(truth):
@@ -148,7 +148,7 @@ class Collages:
         return Pictures(to_tensor([render(self.truth(number), self.width, self.height) for number in numbers]))
 
 
-def _scattered(draw: np.random.Generator, place: str, pool: Sequence[Noun], most: int) -> tuple[Thing, ...]:
+def scattered(draw: np.random.Generator, place: str, pool: Sequence[Noun], most: int) -> tuple[Thing, ...]:
     """At most `most` things of these nouns, anywhere, none hiding another."""
     things: list[Thing] = []
     taken: set[tuple[int, int]] = set()
@@ -198,7 +198,7 @@ class Lineups:
         draw = numpy_rng(self.seed, "lineup", number)
         things: tuple[Thing, ...] = ()
         while {thing.noun for thing in things} != {what.name for what in chosen}:
-            things = _scattered(draw, place, chosen, len(chosen) + int(draw.integers(2)))
+            things = scattered(draw, place, chosen, len(chosen) + int(draw.integers(2)))
         truth = SceneTruth(place, time, "clear", "summer", "fluent", 0, things)
         return truth, caption(truth, derive(self.seed, "wording", number)) if number % 2 else _roll_call(truth)
 
